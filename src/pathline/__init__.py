@@ -1,0 +1,72 @@
+"""pathline: learn how things move. Published methods behind one interface, each with executable evidence.
+
+The public names load on first use, so that `import pathline` stays fast:
+
+    import pathline as pl
+
+    data = pl.load("metr-la-week")
+    board = pl.compare(["stlinear", "gman"], data, budget=pl.minutes(1))
+    model = pl.method("gman").for_data(data).fit(data, pl.steps(500))
+"""
+
+from typing import TYPE_CHECKING
+
+from pathline._lazy import attach
+
+if TYPE_CHECKING:
+    from pathline.core.budget import Budget, epochs, minutes, steps
+    from pathline.core.catalog import method, methods
+    from pathline.core.checks import check_method
+    from pathline.core.claim import Claim, at_least, at_most
+    from pathline.core.compare import Leaderboard, compare
+    from pathline.core.errors import DataError, MethodError, PathlineError
+    from pathline.core.method import Method, Recipe
+    from pathline.core.source import read
+    from pathline.data.rollouts import Rollouts
+    from pathline.data.samples import Samples
+    from pathline.data.series import Series
+    from pathline.data.sets import load
+
+__version__ = "0.1.0"
+__all__ = [
+    "Budget",
+    "Claim",
+    "DataError",
+    "Leaderboard",
+    "Method",
+    "MethodError",
+    "PathlineError",
+    "Recipe",
+    "Rollouts",
+    "Samples",
+    "Series",
+    "at_least",
+    "at_most",
+    "check_method",
+    "compare",
+    "epochs",
+    "load",
+    "method",
+    "methods",
+    "minutes",
+    "read",
+    "steps",
+]
+
+_HOMES = {
+    "core.budget": ("Budget", "epochs", "minutes", "steps"),
+    "core.catalog": ("method", "methods"),
+    "core.checks": ("check_method",),
+    "core.claim": ("Claim", "at_least", "at_most"),
+    "core.compare": ("Leaderboard", "compare"),
+    "core.errors": ("DataError", "MethodError", "PathlineError"),
+    "core.method": ("Method", "Recipe"),
+    "core.source": ("read",),
+    "data.rollouts": ("Rollouts",),
+    "data.samples": ("Samples",),
+    "data.series": ("Series",),
+    "data.sets": ("load",),
+}
+__getattr__, __dir__ = attach(
+    __name__, {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
+)

@@ -1,0 +1,266 @@
+"""`fit`, `predict`, `evaluate`, `compare`, `report`: from data to models and numbers."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pathline.cli.catalogue import Json
+from pathline.cli.output import print_json, print_table, say
+
+Data = Annotated[str | None, typer.Argument(help="A built-in data set (`pathline datasets`) or a file of yours.")]
+DataOption = Annotated[str | None, typer.Option("--data", help="The same as DATA.")]
+Run = Annotated[Path, typer.Argument(help="A run folder.")]
+Minutes = Annotated[float | None, typer.Option(help="Train this long.")]
+Steps = Annotated[int | None, typer.Option(help="Train this many steps.")]
+Epochs = Annotated[float | None, typer.Option(help="Train this many passes over the data.")]
+Devices = Annotated[str, typer.Option(help="How many devices, for Lightning Fabric.")]
+Strategy = Annotated[str, typer.Option(help="auto, ddp, fsdp, ... for Lightning Fabric.")]
+Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
+Graph = Annotated[Path | None, typer.Option(help="csv matrix of edge weights between the sensors, without header.")]
+Interval = Annotated[float | None, typer.Option(help="Time between rows or frames (seconds for series).")]
+TimeColumn = Annotated[str | None, typer.Option(help="Name of the column of times.")]
+LabelColumn = Annotated[str | None, typer.Option(help="Name of the column of labels.")]
+Missing = Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")]
+History = Annotated[int | None, typer.Option(help="Steps a forecast looks back on.")]
+Horizon = Annotated[int | None, typer.Option(help="Steps a forecast looks ahead.")]
+
+
+def _budget(minutes: float | None, steps: int | None, epochs: float | None = None) -> Any:
+    from pathline.core.budget import Budget
+
+    if minutes is None and steps is None and epochs is None:
+        return None
+    return Budget(steps=steps, epochs=epochs, minutes=minutes)
+
+
+def _the_data(argument: str | None, option: str | None) -> str:
+    from pathline.core.errors import DataError
+
+    if option is None and argument is None:
+        raise DataError("name the data: a built-in set (`pathline datasets`) or a file of yours")
+    return option or argument or ""
+
+
+def _reading(room: str, **options: Any) -> dict[str, Any]:
+    """Reading options that were given; whole seconds where the room's clock is whole."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if room == "forecast" and "interval" in given:
+        given["interval"] = round(given["interval"])
+    return {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+
+
+def fit(
+    key: Annotated[str, typer.Argument(help="Key of a method (`pathline methods`).")],
+    data: Data = None,
+    data_option: DataOption = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="name=value: a setting of the method or of training.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; by default a new one in runs/.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the unfinished run in --out.")] = False,
+    devices: Devices = "1",
+    strategy: Strategy = "auto",
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda, ... for Lightning Fabric.")] = "auto",
+    precision: Precision = "auto",
+    checkpoint_seconds: Annotated[float, typer.Option(help="Keep a checkpoint this often.")] = 20.0,
+    compile: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
+    graph: Graph = None,
+    interval: Interval = None,
+    time_column: TimeColumn = None,
+    label_column: LabelColumn = None,
+    missing: Missing = None,
+    history: History = None,
+    horizon: Horizon = None,
+    json: Json = False,
+) -> None:
+    """Train one method on one data set and keep the run: model, metrics, report."""
+    from pathline.core import catalog
+    from pathline.core.errors import RunError
+    from pathline.core.run import fit_run, parse_settings
+
+    if resume and out is None:
+        raise RunError("--resume needs the run folder: --out DIR")
+    room = catalog.entry(key).room
+    read = _reading(
+        room,
+        graph=graph,
+        interval=interval,
+        time_column=time_column,
+        label_column=label_column,
+        missing=missing,
+        history=history,
+        horizon=horizon,
+    )
+    folder, record = fit_run(
+        key,
+        _the_data(data, data_option),
+        budget=_budget(minutes, steps, epochs),
+        seed=seed,
+        settings=parse_settings(set_ or []),
+        read=read,
+        folder=out,
+        resume=resume,
+        devices=int(devices) if devices.lstrip("-").isdigit() else devices,
+        strategy=strategy,
+        accelerator=accelerator,
+        precision=precision,
+        checkpoint_seconds=checkpoint_seconds,
+        compile=compile,
+        progress=True,
+    )
+    if not record:  # another process of a distributed fit speaks
+        return
+    if json:
+        print_json({"run": str(folder), **record})
+        return
+    print_table([f"{key}, test part", ""], [[name, f"{value:.5g}"] for name, value in record["metrics"].items()])
+    say(f"run: {folder}\nreport: {folder / 'report.html'}")
+
+
+def predict(
+    run: Run,
+    data: Annotated[str, typer.Argument(help="A built-in data set or a file of yours.")],
+    out: Annotated[Path | None, typer.Option(help="csv, parquet or npz; by default csv on stdout.")] = None,
+    seed: Annotated[int, typer.Option(help="For methods that draw.")] = 0,
+    interval: Interval = None,
+    time_column: TimeColumn = None,
+    label_column: LabelColumn = None,
+    missing: Missing = None,
+) -> None:
+    """Use a run: forecast the next steps, roll states out, or draw samples."""
+    import sys
+
+    from pathline.core import store
+    from pathline.core.errors import DataError
+    from pathline.core.run import predict_run
+
+    writers: dict[str, Any] = {".csv": _to_csv, ".parquet": _to_parquet, ".npz": _to_npz}
+    if out is not None and out.suffix not in writers:
+        raise DataError(f"{out}: results are written as {', '.join(writers)}; choose one of these endings")
+    room = store.read_config(run).get("room", "")
+    reading = _reading(room, interval=interval, time_column=time_column, label_column=label_column, missing=missing)
+    table = predict_run(run, data, seed=seed, **reading)
+    if out is None:
+        table.to_csv(sys.stdout, index=False)
+        return
+    with store.replacing(out) as part:
+        writers[out.suffix](table, part)
+    say(f"{len(table)} rows: {out}")
+
+
+def _to_csv(table: Any, path: Path) -> None:
+    table.to_csv(path, index=False)
+
+
+def _to_parquet(table: Any, path: Path) -> None:
+    table.to_parquet(path, index=False)
+
+
+def _to_npz(table: Any, path: Path) -> None:
+    import numpy
+
+    with open(path, "wb") as file:
+        numpy.savez_compressed(
+            file, **{c: table[c].to_numpy() if table[c].dtype.kind in "fiub" else table[c].to_numpy("U") for c in table}
+        )
+
+
+def evaluate(
+    run: Run,
+    data: Annotated[str, typer.Argument(help="A built-in data set or a file of yours.")],
+    seed: Annotated[int, typer.Option(help="For methods that draw.")] = 0,
+    interval: Interval = None,
+    time_column: TimeColumn = None,
+    label_column: LabelColumn = None,
+    missing: Missing = None,
+    json: Json = False,
+) -> None:
+    """Measure a run: on the test part of the data it learned from, or on all of other data."""
+    from pathline.core import store
+    from pathline.core.run import evaluate_run
+
+    room = store.read_config(run).get("room", "")
+    reading = _reading(room, interval=interval, time_column=time_column, label_column=label_column, missing=missing)
+    result = evaluate_run(run, data, seed=seed, **reading)
+    if json:
+        print_json(result)
+        return
+    where = "test part" if result["part"] == "test" else "all of it"
+    rows = [[name, f"{value:.5g}"] for name, value in result["metrics"].items()]
+    print_table([f"{result['method']} on {data} ({where})", ""], rows)
+
+
+def compare(
+    room: Annotated[str, typer.Argument(help="The room: forecast, generate, simulate, ...")],
+    data: Data = None,
+    data_option: DataOption = None,
+    methods: Annotated[str | None, typer.Option(help="Keys, separated by commas; by default all that fit.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="For the whole comparison, shared by the trained arms.")] = None,
+    steps: Annotated[int | None, typer.Option(help="For each trained arm.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="For each trained arm.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 1,
+    engine: Annotated[str, typer.Option(help="local, or ray for parallel arms.")] = "local",
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; by default a new one in runs/.")] = None,
+    precision: Precision = "auto",
+    graph: Graph = None,
+    interval: Interval = None,
+    time_column: TimeColumn = None,
+    label_column: LabelColumn = None,
+    missing: Missing = None,
+    history: History = None,
+    horizon: Horizon = None,
+    json: Json = False,
+) -> None:
+    """Rank the methods of a room on your data: leaderboard, best model, report."""
+    from pathline.core import catalog
+    from pathline.core.compare import compare as run_compare
+    from pathline.core.compare import save_board
+    from pathline.core.errors import RunError
+    from pathline.core.report import board_table
+    from pathline.core.run import free_folder
+    from pathline.core.source import open_data
+
+    catalog.systems(room)  # an unknown room is named before any data is read
+    keys = None if methods is None else [key.strip() for key in methods.split(",") if key.strip()]
+    for key in keys or []:
+        catalog.entry(key)
+    name = _the_data(data, data_option)
+    if out is not None and out.exists() and any(out.iterdir()):
+        raise RunError(f"{out} is not empty; choose another --out")
+    reading = _reading(
+        room,
+        graph=graph,
+        interval=interval,
+        time_column=time_column,
+        label_column=label_column,
+        missing=missing,
+        history=history,
+        horizon=horizon,
+    )
+    opened = open_data(name, room, **reading)
+    budget = _budget(minutes, steps, epochs)
+    board = run_compare(
+        keys, opened, room=room, budget=budget, seeds=seeds, engine=engine, log=True, precision=precision, progress=True
+    )
+    board.data = name
+    folder = save_board(board, out or free_folder(f"compare-{room}", name), reading)
+    if json:
+        print_json(board.to_json())
+        return
+    heads, rows = board_table(board)
+    styles = {"best": "bold", "baseline": "dim", "": ""}
+    texts = [[f"{c.text} ± {c.spread}" if c.spread else c.text for c in cells] for _, cells in rows]
+    print_table(heads, texts, styles=[styles[kind] for kind, _ in rows])
+    print(f"\nbest model: {board.best_folder}\nreport: {folder / 'report.html'}")
+
+
+def report(run: Run) -> None:
+    """Write the HTML report of a run again."""
+    from pathline.core.run import report_run
+
+    print(report_run(run))

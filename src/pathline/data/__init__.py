@@ -1,0 +1,42 @@
+"""Data: containers of tensors, the readers that fill them, and the built-in sets."""
+
+from typing import TYPE_CHECKING
+
+from pathline._lazy import attach
+
+if TYPE_CHECKING:
+    from pathline.data.container import Batch, Container, Split
+    from pathline.data.errors import DataError
+    from pathline.data.files import read
+    from pathline.data.rollouts import Rollouts, Step
+    from pathline.data.samples import Draw, Samples
+    from pathline.data.series import Series, Windows
+    from pathline.data.sets import load
+
+__all__ = [
+    "Batch",
+    "Container",
+    "DataError",
+    "Draw",
+    "Rollouts",
+    "Samples",
+    "Series",
+    "Split",
+    "Step",
+    "Windows",
+    "load",
+    "read",
+]
+
+_HOMES = {
+    "container": ("Batch", "Container", "Split"),
+    "errors": ("DataError",),
+    "files": ("read",),
+    "rollouts": ("Rollouts", "Step"),
+    "samples": ("Draw", "Samples"),
+    "series": ("Series", "Windows"),
+    "sets": ("load",),
+}
+__getattr__, __dir__ = attach(
+    __name__, {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
+)

@@ -1,0 +1,121 @@
+"""A user's own file as a container: `read("speeds.csv", "Series")`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pathline.data.errors import DataError
+from pathline.data.readers.csv import read_csv, read_matrix
+from pathline.data.readers.npz import read_npz
+from pathline.data.readers.parquet import read_parquet
+from pathline.data.rollouts import Rollouts
+from pathline.data.samples import Samples
+from pathline.data.series import Series
+from pathline.data.tables import numbers, rollouts_from_table, samples_from_table, series_from_table
+
+_TABLES: dict[str, Callable[..., Any]] = {
+    "Series": series_from_table,
+    "Samples": samples_from_table,
+    "Rollouts": rollouts_from_table,
+}
+_READERS = {".csv": read_csv, ".txt": read_csv, ".parquet": read_parquet}
+
+
+def read(path: str | Path, container: str, graph: str | Path | None = None, **options: Any) -> Any:
+    """Read csv, parquet or npz (by the file's ending) into a `container`: "Series", "Samples" or "Rollouts".
+
+    Args:
+        graph: a csv matrix of edge weights between the sensors of a Series, without header, in their order.
+        options: what the container's table reader takes (interval, time_column, missing, label_column, ...) and fields
+            of the container (history, horizon, unit, ...).
+
+    Raises:
+        DataError: one sentence that names the file, row and column and the way out.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file")
+    options = {name: value for name, value in options.items() if value is not None}
+    if path.suffix == ".npz":
+        data = _from_arrays(read_npz(path), path, container, options)
+    elif path.suffix in _READERS:
+        data = _TABLES[container](_READERS[path.suffix](path), str(path), **options)
+    elif path.suffix in (".xyz", ".extxyz") and container == "Rollouts":
+        from pathline.data.readers.extxyz import rollouts_from_forces
+
+        data = rollouts_from_forces(path)
+    else:
+        known = ", ".join([*_READERS, ".npz"] + ([".xyz"] if container == "Rollouts" else []))
+        raise DataError(f"{path}: {container} is read from {known}; the ending '{path.suffix}' is none of these")
+    if graph is not None:
+        if not isinstance(data, Series):
+            raise DataError(f"{path}: a graph file goes with Series, not with {container}")
+        from dataclasses import replace
+
+        data = replace(data, adjacency=read_graph(graph, len(data.nodes)))
+    return data
+
+
+def read_graph(path: str | Path, nodes: int) -> Tensor:
+    """A csv matrix of edge weights >= 0, one row and one column per sensor, without header: (nodes, nodes)."""
+    table = read_matrix(path)
+    if table.shape != (nodes, nodes):
+        raise DataError(
+            f"{path}: the graph is {table.shape[0]} x {table.shape[1]}, but the data has {nodes} sensors; "
+            "give one row and one column per sensor, in the order of the sensor columns, without header"
+        )
+    weights = numbers(table.set_axis(range(1, nodes + 1), axis=1), str(path), first_row=1)
+    if (weights < 0).any():
+        row, column = np.argwhere(weights < 0)[0]
+        raise DataError(f"{path}, row {row + 1}, column {column + 1}: the weight {weights[row, column]:g} is negative")
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def _from_arrays(arrays: dict[str, np.ndarray], path: Path, container: str, options: dict[str, Any]) -> Any:
+    """Arrays by the names of the container's fields; `x` and `y` are understood as values and labels."""
+    needed = {"Series": "values", "Samples": "values", "Rollouts": "positions"}[container]
+    renamed = {{"x": "values", "X": "values", "y": "labels"}.get(key, key): value for key, value in arrays.items()}
+    if needed not in renamed:
+        raise DataError(f"{path}: there is no array '{needed}'; the archive has {', '.join(arrays) or 'none'}")
+    tensors: dict[str, Any] = {}
+    for key, array in renamed.items():
+        if array.dtype.kind not in "fiub":
+            raise DataError(f"{path}: array '{key}' holds {array.dtype}, not numbers")
+        tensors[key] = torch.from_numpy(array) if array.ndim else array.item()
+    values = tensors[needed] = tensors[needed].float()
+    fields: dict[str, Any] = {"name": path.stem}
+    if container == "Samples":
+        labels = tensors.get("labels")
+        return Samples(values=values, labels=None if labels is None else labels.long(), **fields)
+    if container == "Series":
+        values = values[..., None] if values.ndim == 2 else values
+        interval = options.pop("interval", None) or tensors.get("interval")
+        if interval is None:
+            raise DataError(f"{path}: add an array 'interval' (seconds between steps) or give --interval")
+        missing = options.pop("missing", None)
+        observed = torch.isfinite(values) if missing is None else torch.isfinite(values) & (values != missing)
+        adjacency = tensors.get("adjacency")
+        fields |= {"start": int(tensors.get("start", 0)), "interval": int(interval)}
+        fields |= {"adjacency": None if adjacency is None else adjacency.float()}
+        return Series(values=values, observed=observed, **fields, **options)
+    interval = float(options.pop("interval", None) or tensors.get("interval", 1.0))
+    velocities = tensors.get("velocities")
+    if velocities is None:
+        velocities, values = values.diff(dim=1) / interval, values[:, 1:]
+    edges = tensors.get("edge_index")
+    if edges is None:
+        edges = torch.nonzero(~torch.eye(values.shape[2], dtype=torch.bool)).T
+    features = tensors.get("features")
+    fields["features"] = None if features is None else features.float()
+    return Rollouts(
+        positions=values,
+        velocities=velocities.float(),
+        edge_index=edges.long(),
+        interval=interval,
+        **fields,
+        **options,
+    )

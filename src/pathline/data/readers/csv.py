@@ -1,0 +1,47 @@
+"""Comma-separated text with a header row."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from pathline.data.errors import DataError
+
+
+def read_csv(path: str | Path) -> pd.DataFrame:
+    """The table as it stands: one header row, then data. Row 1 of the file is the header.
+
+    Raises:
+        DataError: no such file, an empty one, rows of unequal length, duplicate column names, or not text.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file")
+    try:
+        table = pd.read_csv(path, low_memory=False, skipinitialspace=True)
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{path}: the file is empty; it needs a header row and data") from None
+    except pd.errors.ParserError as error:
+        reason = str(error).rpartition("C error: ")[2].strip()
+        raise DataError(f"{path}: the rows do not have equally many columns ({reason})") from None
+    except UnicodeDecodeError:
+        raise DataError(
+            f"{path}: this is not a text file; csv is expected (parquet and npz are read by their endings)"
+        ) from None
+    header = pd.read_csv(path, header=None, nrows=1, dtype=str, skipinitialspace=True).iloc[0]
+    twice = header[header.duplicated()]
+    if len(twice):
+        raise DataError(f"{path}, row 1: two columns are named '{twice.iloc[0]}'; give each its own name")
+    if not len(table):
+        raise DataError(f"{path}: there is a header but no data row")
+    return table
+
+
+def read_matrix(path: str | Path) -> pd.DataFrame:
+    """A table of numbers without a header row."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file")
+    try:
+        return pd.read_csv(path, header=None, low_memory=False, skipinitialspace=True)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a matrix in csv ({str(error).strip()})") from None

@@ -1,0 +1,176 @@
+"""The built-in data sets by key: `load("metr-la-week")`. Their facts are in datasets.toml."""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pathline.data.errors import DataError
+from pathline.data.fetch import fetch
+
+if TYPE_CHECKING:
+    from pathline.data.container import Container
+    from pathline.data.rollouts import Rollouts
+    from pathline.data.samples import Samples
+    from pathline.data.series import Series
+
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+_1_MARCH_2012 = 1_330_560_000  # local midnight as seconds since 1970
+_1_OCTOBER_2020 = 1_601_510_400
+
+
+@cache
+def facts() -> dict[str, dict[str, Any]]:
+    """Everything datasets.toml says, by key."""
+    return tomllib.loads(files("pathline.data").joinpath("datasets.toml").read_text(encoding="utf-8"))
+
+
+def load(key: str) -> Any:
+    """The built-in data set `key` as a container.
+
+    Raises:
+        DataError: there is no such key, or its files cannot be had.
+    """
+    if key not in facts():
+        near = difflib.get_close_matches(key, facts(), n=1)
+        hint = f"did you mean '{near[0]}'" if near else "`pathline datasets` lists them"
+        raise DataError(f"there is no built-in data set '{key}'; {hint}")
+    container: Container = _LOADERS[key]()
+    return replace(container, name=key)
+
+
+def _metr_la_week() -> "Series":
+    """Speeds in mph; a reading of exactly 0 is a detector that reported nothing."""
+    from pathline.data.files import read_graph
+    from pathline.data.readers.csv import read_csv
+    from pathline.data.tables import series_from_table
+
+    speeds, graph = fetch("metr-la-week", facts()["metr-la-week"])
+    series = series_from_table(read_csv(speeds), str(speeds), interval=300, start=_1_MARCH_2012, missing=0.0)
+    adjacency = read_graph(graph, len(series.nodes))
+    return replace(series, adjacency=adjacency, unit="mph", channels=("speed",))
+
+
+def _montevideo_bus() -> "Series":
+    """Passengers an hour; zeros are hours without passengers, not gaps."""
+    import torch
+
+    from pathline.data.series import Series
+
+    (path,) = fetch("montevideo-bus", facts()["montevideo-bus"])
+    graph = json.loads(path.read_text(encoding="utf-8"))
+    stops = {node["id"]: place for place, node in enumerate(graph["nodes"])}
+    metres = torch.tensor([link["weight"] for link in graph["links"]])
+    source, target = (torch.tensor([stops[link[end]] for link in graph["links"]]) for end in ("source", "target"))
+    adjacency = torch.zeros(len(stops), len(stops))
+    adjacency[source, target] = torch.exp(-((metres / metres.std()) ** 2))
+    values = torch.tensor([node["y"] for node in graph["nodes"]]).float().T[..., None]
+    return Series(
+        values=values,
+        observed=torch.ones_like(values, dtype=torch.bool),
+        start=_1_OCTOBER_2020,
+        interval=3600,
+        adjacency=adjacency,
+        positions=torch.tensor([[node["lon"], node["lat"]] for node in graph["nodes"]]).float() / 1000,
+        nodes=tuple(str(node["bus_stop"]) for node in graph["nodes"]),
+        channels=("boardings",),
+        unit="passengers/h",
+    )
+
+
+def _simulated_roads() -> "Series":
+    from pathline.sims.roads import simulated_roads
+
+    return simulated_roads()
+
+
+def _digits() -> "Samples":
+    """Pixels scaled from 0 .. 16 to -1 .. 1."""
+    import torch
+    from sklearn.datasets import load_digits
+
+    from pathline.data.samples import Samples
+
+    table = load_digits()
+    pixels = torch.tensor(table.images).float()[:, None] / 8 - 1
+    return Samples(values=pixels, labels=torch.tensor(table.target).long(), bounds=(-1.0, 1.0))
+
+
+def _fashion_mnist() -> "Samples":
+    """Pixels scaled from 0 .. 255 to -1 .. 1; the 60,000 training pictures come first."""
+    import gzip
+
+    import numpy
+    import torch
+
+    from pathline.data.samples import Samples
+
+    if not FASHION.exists():
+        raise DataError(
+            f"'fashion-mnist' is read from {FASHION}, which is not there: install the Debian package "
+            "dataset-fashion-mnist, or use the built-in 'digits'"
+        )
+
+    def idx(name: str, header: int) -> Any:
+        with gzip.open(FASHION / name) as file:
+            return numpy.frombuffer(file.read(), numpy.uint8, offset=header)
+
+    pixels = [idx(f"{part}-images-idx3-ubyte.gz", 16) for part in ("train", "t10k")]
+    labels = [idx(f"{part}-labels-idx1-ubyte.gz", 8) for part in ("train", "t10k")]
+    values = torch.tensor(numpy.concatenate(pixels)).float().view(-1, 1, 28, 28) / 127.5 - 1
+    return Samples(values=values, labels=torch.tensor(numpy.concatenate(labels)).long(), bounds=(-1.0, 1.0))
+
+
+def _points(law: str) -> "Callable[[], Samples]":
+    def build() -> "Samples":
+        from pathline.sims.points import points
+
+        return points(law, 10_000, seed=0)
+
+    return build
+
+
+def _nbody(kind: str) -> "Callable[[], Rollouts]":
+    def build() -> "Rollouts":
+        from pathline.sims import nbody
+
+        simulate: dict[str, Callable[..., Rollouts]] = {
+            "charged": nbody.charged_nbody,
+            "gravity": nbody.gravity_nbody,
+            "springs": nbody.spring_nbody,
+        }
+        frames = range(3100, 5101, 1000)  # input, target, and one more step for rollouts
+        return simulate[kind](1000, frames, seed=0).step_between(0, 1)
+
+    return build
+
+
+def _molecule(key: str) -> "Callable[[], Rollouts]":
+    def build() -> "Rollouts":
+        from pathline.data.readers.extxyz import rollouts_from_forces
+
+        return rollouts_from_forces(fetch(key, facts()[key])[0])
+
+    return build
+
+
+_LOADERS: dict[str, Callable[[], Any]] = {
+    "metr-la-week": _metr_la_week,
+    "montevideo-bus": _montevideo_bus,
+    "simulated-roads": _simulated_roads,
+    "digits": _digits,
+    "fashion-mnist": _fashion_mnist,
+    "two-moons": _points("two-moons"),
+    "checkerboard": _points("checkerboard"),
+    "eight-gaussians": _points("eight-gaussians"),
+    "charged-nbody": _nbody("charged"),
+    "gravity-nbody": _nbody("gravity"),
+    "springs-nbody": _nbody("springs"),
+    "md-ethanol": _molecule("md-ethanol"),
+    "md-3bpa": _molecule("md-3bpa"),
+}

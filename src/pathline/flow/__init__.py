@@ -1,0 +1,83 @@
+"""Flows between noise (t = 0) and data (t = 1): probability paths, couplings, objectives, guidance,
+likelihood.
+
+    path = OptimalTransport()
+    loss = flow_matching_loss(net, path, noise, data, uniform_times(len(data)))
+    samples = integrate(as_velocity(net), noise, time_grid(8), method="midpoint").final
+"""
+
+from pathline.flow.couplings import independent, minibatch_optimal_transport
+from pathline.flow.guidance import drop_labels, guided_velocity
+from pathline.flow.likelihood import (
+    Likelihood,
+    bits_per_dimension,
+    divergence,
+    gaussian_log_density,
+    hutchinson_divergence,
+    log_likelihood,
+    rademacher,
+)
+from pathline.flow.mean_velocity import (
+    MeanVelocityLoss,
+    check_jvp,
+    error_by_interval,
+    guided_target_velocity,
+    interval_times,
+    mean_velocity_loss,
+    mean_velocity_target,
+    sample_mean_velocity,
+    total_derivative,
+)
+from pathline.flow.paths import (
+    GaussianPath,
+    OptimalTransport,
+    Schedule,
+    VarianceExploding,
+    VariancePreserving,
+)
+from pathline.flow.velocity import (
+    Velocity,
+    VelocityNetwork,
+    as_velocity,
+    flow_matching_loss,
+    noise_matching_loss,
+    squared_error,
+    uniform_times,
+    velocity_of_noise_network,
+)
+
+__all__ = [
+    "GaussianPath",
+    "Likelihood",
+    "MeanVelocityLoss",
+    "OptimalTransport",
+    "Schedule",
+    "VarianceExploding",
+    "VariancePreserving",
+    "Velocity",
+    "VelocityNetwork",
+    "as_velocity",
+    "bits_per_dimension",
+    "check_jvp",
+    "divergence",
+    "drop_labels",
+    "error_by_interval",
+    "flow_matching_loss",
+    "gaussian_log_density",
+    "guided_target_velocity",
+    "guided_velocity",
+    "hutchinson_divergence",
+    "independent",
+    "interval_times",
+    "log_likelihood",
+    "mean_velocity_loss",
+    "mean_velocity_target",
+    "minibatch_optimal_transport",
+    "noise_matching_loss",
+    "rademacher",
+    "sample_mean_velocity",
+    "squared_error",
+    "total_derivative",
+    "uniform_times",
+    "velocity_of_noise_network",
+]

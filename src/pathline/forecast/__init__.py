@@ -1,0 +1,1 @@
+"""Forecasting: what will many sensors measure next, given what they measured until now."""

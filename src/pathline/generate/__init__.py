@@ -1,0 +1,1 @@
+"""The room `generate`: learn a law from samples of it, and draw new ones."""

@@ -1,0 +1,47 @@
+"""Graphs as tensors: building, weighting, walking, embedding, and reducing over segments.
+
+Everywhere `edge_index` is (2, E) int64 with row 0 the sender and row 1 the receiver, and a dense adjacency has
+`adjacency[i, j]` = weight of the edge from i to j.
+"""
+
+from pathline.graph.adjacency import (
+    dense_adjacency,
+    edges_of,
+    gaussian_kernel,
+    laplacian,
+    random_walk,
+    random_walk_pair,
+    scaled_laplacian,
+    symmetric,
+    symmetric_edge_weights,
+)
+from pathline.graph.build import complete_graph, disjoint_union, knn_graph, radius_graph, repeat_graph
+from pathline.graph.node2vec import node2vec
+from pathline.graph.segment import segment_max, segment_mean, segment_softmax, segment_sum
+from pathline.graph.walks import CSR, node2vec_walks, to_csr, uniform_walks
+
+__all__ = [
+    "CSR",
+    "complete_graph",
+    "dense_adjacency",
+    "disjoint_union",
+    "edges_of",
+    "gaussian_kernel",
+    "knn_graph",
+    "laplacian",
+    "node2vec",
+    "node2vec_walks",
+    "radius_graph",
+    "random_walk",
+    "random_walk_pair",
+    "repeat_graph",
+    "scaled_laplacian",
+    "segment_max",
+    "segment_mean",
+    "segment_softmax",
+    "segment_sum",
+    "symmetric",
+    "symmetric_edge_weights",
+    "to_csr",
+    "uniform_walks",
+]

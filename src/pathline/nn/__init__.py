@@ -1,0 +1,25 @@
+"""Networks that know no task.
+
+Every velocity network (`ResidualMLP`, `UNet`, `DiT`) is called net(x, t, r=None, label=None) with
+x: (batch, *shape), times t and r: (batch,), label: (batch,) int64 in 0 .. num_classes, where num_classes is
+the null class of guidance.
+"""
+
+from pathline.nn.attention import MultiHeadAttention, math_attention, set_math_attention
+from pathline.nn.dit import DiT
+from pathline.nn.embeddings import Conditioning, TimeEmbedding, sinusoidal_embedding
+from pathline.nn.mlp import MLP, ResidualMLP
+from pathline.nn.unet import UNet
+
+__all__ = [
+    "MLP",
+    "Conditioning",
+    "DiT",
+    "MultiHeadAttention",
+    "ResidualMLP",
+    "TimeEmbedding",
+    "UNet",
+    "math_attention",
+    "set_math_attention",
+    "sinusoidal_embedding",
+]

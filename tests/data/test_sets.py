@@ -1,0 +1,91 @@
+"""The built-in data sets, and what is said when their bytes cannot be had."""
+
+import os
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from pathline.data import DataError, fetch
+from pathline.data.sets import _LOADERS, facts, load
+
+MIRROR = os.environ.get("PATHLINE_DATA")
+needs_mirror = pytest.mark.skipif(not MIRROR, reason="PATHLINE_DATA names no mirror")
+
+
+def test_every_described_set_can_be_loaded_and_every_loader_is_described():
+    assert set(facts()) == set(_LOADERS)
+    for key, about in facts().items():
+        assert about["title"] and about["license"] and about["container"] in ("Series", "Samples", "Rollouts")
+        if about["source"] == "files":
+            assert len(about["commit"]) == 40 and about["instead"] in facts()
+            assert all(len(file["sha256"]) == 64 for file in about["files"]), key
+
+
+@needs_mirror
+def test_metr_la_is_a_week_of_207_sensors_with_its_graph():
+    data = load("metr-la-week")
+    assert data.values.shape == (2016, 207, 1) and data.interval == 300
+    assert data.adjacency.shape == (207, 207) and torch.all(data.adjacency.diagonal() == 1)
+    assert data.clock(torch.tensor([0]))[1].item() == 3  # 1 March 2012 was a Thursday
+
+
+@needs_mirror
+@pytest.mark.skipif(find_spec("ase") is None, reason="needs the extra 'molecules'")
+def test_the_molecule_steps_hold_the_forces_of_the_file():
+    from ase.io import read as read_frames
+
+    from pathline.data.readers.extxyz import ACCELERATION, DURATION
+
+    data = load("md-ethanol")
+    frame = read_frames(f"{MIRROR}/md-ethanol/train.xyz", index=7)
+    moved = (data.positions[7, 1] - data.positions[7, 0]).double()
+    mass = torch.tensor(frame.get_masses())[:, None]
+    force = moved * 2 * mass / (ACCELERATION * DURATION**2)
+    torch.testing.assert_close(force, torch.tensor(frame.get_forces()), atol=2e-4, rtol=1e-4)
+
+
+def test_digits_fill_their_bounds():
+    data = load("digits")
+    assert data.values.shape == (1797, 1, 8, 8) and (data.values.min(), data.values.max()) == data.bounds
+    assert data.classes == 10
+
+
+def test_an_unknown_key_is_answered_with_a_near_one():
+    with pytest.raises(DataError, match="did you mean 'metr-la-week'"):
+        load("metr-la-weak")
+
+
+def test_without_mirror_cache_and_network_one_sentence_offers_a_simulation(monkeypatch, tmp_path):
+    monkeypatch.delenv("PATHLINE_DATA", raising=False)
+    monkeypatch.setenv("PATHLINE_CACHE", str(tmp_path))
+    monkeypatch.setattr(fetch, "TIMEOUT", 1)
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # a closed port: no network
+    with pytest.raises(DataError, match=r"cannot be reached; .* --data simulated-roads|\(--data simulated-roads\)"):
+        load("metr-la-week")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_mirror_with_other_bytes_is_refused(monkeypatch, tmp_path):
+    file = tmp_path / facts()["metr-la-week"]["files"][0]["path"]
+    file.parent.mkdir()
+    file.write_text("1,2,3\n")
+    monkeypatch.setenv("PATHLINE_DATA", str(tmp_path))
+    with pytest.raises(DataError, match="sha256 differs"):
+        load("metr-la-week")
+
+
+def test_the_cache_returns_what_was_built_and_builds_once(monkeypatch, tmp_path):
+    from pathline.data.cache import cached
+
+    monkeypatch.setenv("PATHLINE_CACHE", str(tmp_path))
+    built = []
+
+    def build():
+        built.append(1)
+        return {"x": torch.arange(3.0)}
+
+    first, second = (cached("toy", {"a": 1}, build) for _ in range(2))
+    assert torch.equal(first["x"], second["x"]) and len(built) == 1
+    cached("toy", {"a": 2}, build)
+    assert len(built) == 2
