@@ -19,11 +19,12 @@ QUICK = {"batch_size": 256, "lr": 3e-3, "warmup": 20, "ema": 0.98}
 @pytest.fixture(scope="module")
 def normal() -> MeanFlow:
     """Trained both ways on N(MEAN, DEVIATION^2 I); bounds of [-1, 1] leave the data as they are."""
-    values = MEAN + DEVIATION * torch.randn(8192, 2, generator=torch.Generator().manual_seed(0))
-    data = Samples(values=values, bounds=(-1.0, 1.0))
+    values = torch.randn(8192, 2, generator=torch.Generator().manual_seed(0))
+    values = (values - values.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(values.T))).T
+    data = Samples(values=MEAN + DEVIATION * values, bounds=(-1.0, 1.0))  # of exactly these moments
     wide = {"distinct": 0.75, "time_mean": 0.0, "time_deviation": 2.0}  # t = 0 and r = 1 are seen in training
-    method = MeanFlow.seeded(data, 0, width=64, depth=1, power=0.0, reversed_share=0.4, **wide)
-    return method.fit(data, steps(900), ema=0.99, batch_size=1024, lr=5e-3, warmup=20)
+    method = MeanFlow.seeded(data, 0, width=64, depth=1, power=0.5, reversed_share=0.4, **wide)
+    return method.fit(data, steps(900), ema=0.99, batch_size=1024, lr=3e-3, warmup=20)
 
 
 def noise(count: int, seed: int = 1) -> torch.Tensor:
@@ -88,16 +89,18 @@ def test_training_refuses_a_network_that_cannot_be_differentiated_forwards():
         method.fit(images, steps(1))
 
 
-def test_the_logged_error_goes_down_while_the_loss_stays_at_one():
-    method = MeanFlow.seeded(CLOUDS, 0, classes=0, width=64, depth=2)
-    batch = CLOUDS.gather(torch.arange(2000))
+def test_the_logged_error_goes_down_while_the_loss_hardly_moves():
+    values = MEAN + 0.05 * torch.randn(2000, 2, generator=torch.Generator().manual_seed(0))
+    data = Samples(values=values, bounds=(-1.0, 1.0))  # so narrow that a place on the way tells the velocity
+    method = MeanFlow.seeded(data, 0, width=64, depth=2)
+    batch = data.gather(torch.arange(2000))
     torch.manual_seed(0)
     before = method.loss(batch)
-    method.fit(CLOUDS, steps(150), **QUICK)
+    method.fit(data, steps(150), **QUICK)
     torch.manual_seed(0)
     after = method.loss(batch)
-    assert abs(after["loss"].item() - 1) < 0.05 and abs(before["loss"].item() - 1) < 0.05
-    assert after["error r=t"] < 0.8 * before["error r=t"]
+    assert 0.7 < after["loss"].item() < 1.05 and 0.95 < before["loss"].item() < 1.05
+    assert after["error"] < 0.1 * before["error"]
     names = [name for name in after if name.startswith("error ")]
     assert len(names) == 4 and all(torch.isfinite(after[name]) for name in names)
 

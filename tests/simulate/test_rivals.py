@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import torch
 
+from pathline.core.claim import widest_within
 from pathline.data import Rollouts
 from pathline.simulate.egnn import EGNN
-from pathline.simulate.rivals import GNN, turned_at_random, widest_within
+from pathline.simulate.rivals import GNN, turned_at_random
 
 
 def data() -> Rollouts:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -22,6 +22,8 @@ from pathline.core.errors import MethodError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from pathline.core.method import Method
 
 C = TypeVar("C")
 
@@ -159,6 +161,14 @@ class Evidence:
     fingerprint: str
     tried: str = ""
     stale: bool = field(default=False)
+
+
+def widest_within(count: int, build: "Callable[[int], Method]") -> int:
+    """The largest width whose network has at most `count` trainable parameters; `build` makes one of a given width."""
+    width = 4
+    while build(width + 1).parameter_count() <= count:
+        width += 1
+    return width
 
 
 def source_fingerprint(files: Sequence[Path]) -> str:

@@ -133,12 +133,16 @@ class Forecaster(Method):
             metrics |= {f"MAE {name}": errors.mae((0, 1))[i] for i, name in enumerate(data.channels)}
         return {name: value.item() for name, value in metrics.items()}
 
-    def errors(self, data: Any) -> Errors:
-        """Errors of all windows of `data`, summed batch by batch."""
+    def errors(self, data: Any, where: Tensor | None = None) -> Errors:
+        """Errors of all windows of `data`, summed batch by batch. where: (time, nodes) bool, the targets that count."""
         data = self._windows_of(data)
         sums = torch.zeros(3, self.horizon, self.nodes, self.channels, dtype=torch.float64)
+        ahead, first = self.history + torch.arange(self.horizon), 0
         for window, prediction in self.forecasts(data):
             observed = window.future_observed
+            if where is not None:
+                observed = observed & where[first + torch.arange(len(observed))[:, None] + ahead, :, None]
+            first += len(observed)
             error = torch.where(observed, prediction.cpu().double() - window.future, 0.0)
             sums += torch.stack([error.abs().sum(0), error.square().sum(0), observed.sum(0)])
         if not sums[2].any():

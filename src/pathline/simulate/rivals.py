@@ -5,14 +5,13 @@ The "GNN" of Satorras et al. 2021, arXiv:2102.09844; and the stronger form that 
 what a straight flight misses, relative to the centroid, and trains on randomly turned and flipped copies.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pathline.core.method import Method, Recipe
+from pathline.core.method import Recipe
 from pathline.data import Rollouts, Step
 from pathline.nn.equivariant import EquivariantNetwork
 from pathline.nn.mlp import MLP
@@ -74,11 +73,3 @@ def turned_at_random(state: Step) -> Step:
     turn = q * r.diagonal(dim1=-2, dim2=-1).sign()[:, None]
     moved = {name: getattr(state, name) @ turn for name in ("position", "velocity", "target")}
     return replace(state, **moved)
-
-
-def widest_within(count: int, build: Callable[[int], Method]) -> int:
-    """The largest width whose network has at most `count` trainable parameters; `build` makes one of a given width."""
-    width = 4
-    while build(width + 1).parameter_count() <= count:
-        width += 1
-    return width

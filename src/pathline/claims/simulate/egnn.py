@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pathline.core.budget import Budget
-from pathline.core.claim import Claim, at_most
+from pathline.core.claim import Claim, at_most, widest_within
 from pathline.data import Rollouts
 from pathline.sims import charged_nbody
 from pathline.simulate.base import Simulator
 from pathline.simulate.baselines import LinearDynamics
 from pathline.simulate.egnn import EGNN
 from pathline.simulate.pictures import draw_trajectories
-from pathline.simulate.rivals import GNN, widest_within
+from pathline.simulate.rivals import GNN
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
