@@ -85,6 +85,16 @@ class Leaderboard:
             return 1 - ours / theirs if theirs else None
         return (ours - theirs) / (1 - theirs) if theirs != 1 else None
 
+    def __str__(self) -> str:
+        """The table, as plain text."""
+        from pathline.core.report import board_table
+
+        heads, rows = board_table(self)
+        texts = [heads] + [[f"{c.text} ± {c.spread}" if c.spread else c.text for c in cells] for _, cells in rows]
+        widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+        lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in texts]
+        return "\n".join(line.rstrip() for line in lines)
+
     def to_json(self) -> dict[str, Any]:
         """One JSON document with everything but the models."""
         return {

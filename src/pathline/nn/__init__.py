@@ -6,16 +6,23 @@ the null class of guidance.
 """
 
 from pathline.nn.attention import MultiHeadAttention, math_attention, set_math_attention
+from pathline.nn.decomposition import Decomposition
 from pathline.nn.dit import DiT
 from pathline.nn.embeddings import Conditioning, TimeEmbedding, sinusoidal_embedding
+from pathline.nn.equivariant import EGCL, EquivariantNetwork
 from pathline.nn.mlp import MLP, ResidualMLP
+from pathline.nn.nodewise import NodewiseLinear
 from pathline.nn.unet import UNet
 
 __all__ = [
+    "EGCL",
     "MLP",
     "Conditioning",
+    "Decomposition",
     "DiT",
+    "EquivariantNetwork",
     "MultiHeadAttention",
+    "NodewiseLinear",
     "ResidualMLP",
     "TimeEmbedding",
     "UNet",
