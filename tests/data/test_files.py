@@ -93,6 +93,7 @@ BAD_SERIES = [
     ("time\n2024-01-01\n2024-01-02\n", "no sensor column"),
     ("time,a,a\n2024-01-01,1,2\n", "two columns are named 'a'"),
     ("time,a\n2024-01-01,1\n2024-01-02,1,2\n", "do not have equally many columns"),
+    ("time,a,b\n2024-01-01,1,\n2024-01-02,1\n", "row 3: it has 2 of 3 columns"),
 ]
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SENSORS, DAYS = 40, 21
 LINEAR, GRAPH = "stlinear", "graph GRU"
 IN_25_SECONDS = {LINEAR: 2000, GRAPH: 56}  # steps of 64 windows, one thread, bf16
-EPOCHS, BUS_EPOCHS = 12, 4
+EPOCHS, BUS_EPOCHS = 8, 2
 ABLATIONS = {
     "without sensor vectors": {"node_width": 0},
     "without clock": {"time_width": 0, "day_width": 0},

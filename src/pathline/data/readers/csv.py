@@ -1,5 +1,6 @@
 """Comma-separated text with a header row."""
 
+import csv
 from pathlib import Path
 
 import pandas as pd
@@ -33,7 +34,19 @@ def read_csv(path: str | Path) -> pd.DataFrame:
         raise DataError(f"{path}, row 1: two columns are named '{twice.iloc[0]}'; give each its own name")
     if not len(table):
         raise DataError(f"{path}: there is a header but no data row")
+    if bool(table.iloc[:, -1].isna().any()):  # the mark that pandas leaves of a row that is too short
+        _require_whole_rows(path, len(header))
     return table
+
+
+def _require_whole_rows(path: Path, columns: int) -> None:
+    """A row that ends early is a broken file, not a gap: a gap keeps its commas."""
+    with path.open(newline="", encoding="utf-8") as lines:
+        reader = csv.reader(lines, skipinitialspace=True)
+        for cells in reader:
+            if cells and len(cells) < columns:
+                where = f"{path}, row {reader.line_num}"
+                raise DataError(f"{where}: it has {len(cells)} of {columns} columns; write a gap as an empty cell")
 
 
 def read_matrix(path: str | Path) -> pd.DataFrame:
