@@ -220,6 +220,17 @@ def test_bad_input_is_one_sentence_and_exit_code_2(folder, arguments, words):
     assert sorted(folder.rglob("*")) == before, "something was left behind"
 
 
+def test_two_processes_leave_one_run(folder):
+    (folder / "twin.csv").write_bytes((folder / "speeds.csv").read_bytes())
+    done = pathline(
+        "fit", "stlinear", "twin.csv", "--steps", 10, "--devices", 2, "--strategy", "ddp", "--json", cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["training"]["steps"] == 10 and math.isfinite(record["metrics"]["MAE"])
+    assert sorted(path.name for path in (folder / "runs").glob("stlinear-twin*")) == ["stlinear-twin"]
+
+
 def test_predict_refuses_an_unknown_ending_and_other_sensors(folder, run):
     assert "choose one of these endings" in pathline("predict", "r", "speeds.csv", "--out", "x.xls", cwd=folder).stderr
     pd.read_csv(folder / "speeds.csv").drop(columns="west").to_csv(folder / "three.csv", index=False)

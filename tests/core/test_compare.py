@@ -27,6 +27,15 @@ class Refuses(STLinear):
         raise TrainingError("the loss is nan")
 
 
+class RefusesLater(STLinear):
+    """Diverges with the second seed only."""
+
+    def fit(self, data, budget=None, seed=0, validation=None, **options):
+        if seed:
+            raise TrainingError("the loss is inf")
+        return super().fit(data, budget, seed, validation, **options)
+
+
 class Notes(STLinear):
     """Remembers with which budget and on what it was trained."""
 
@@ -43,7 +52,7 @@ class Other(Notes):
 
 @pytest.fixture(scope="module")
 def board() -> Leaderboard:
-    return compare([STLinear, Refuses], ROADS, budget=steps(60), seeds=2)
+    return compare([STLinear, Refuses, RefusesLater], ROADS, budget=steps(60), seeds=2)
 
 
 def test_minutes_are_shared_by_the_arms_and_seeds_that_train():
@@ -66,8 +75,12 @@ def test_arms_are_ranked_and_skill_is_measured_against_the_first_baseline(board)
 
 
 def test_a_method_that_fails_is_listed_with_its_reason_and_stops_nobody(board):
-    assert board.arms[-1].key == "Refuses" and board.arms[-1].failure == "the loss is nan"
-    assert board.skill(board.arms[-1]) is None
+    assert {arm.key: arm.failure for arm in board.arms[-2:]} == {
+        "Refuses": "the loss is nan",
+        "RefusesLater": "the loss is inf",
+    }
+    for arm in board.arms[-2:]:
+        assert board.skill(arm) is None and not arm.metrics and arm.key not in board.models
 
 
 def test_the_same_comparison_gives_the_same_numbers(board):

@@ -24,6 +24,7 @@ class Arm:
     """One method over all seeds.
 
     metrics: name -> one value per seed;  seconds, steps: of each seed, steps as planned from the budget;
+    validations: looks at the validation part in each seed's run, which with its steps repeat it;
     failure: why it has no numbers, or ""
     """
 
@@ -32,6 +33,7 @@ class Arm:
     metrics: dict[str, list[float]] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
+    validations: list[int] = field(default_factory=list)
     parameters: int = 0
     failure: str = ""
 
@@ -120,6 +122,7 @@ class Leaderboard:
                     "skill": self.skill(arm),
                     "seconds": arm.seconds,
                     "steps": arm.steps,
+                    "validations": arm.validations,
                     "parameters": arm.parameters,
                     "failure": arm.failure,
                 }
@@ -129,7 +132,7 @@ class Leaderboard:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Job:
     """One fit of one method on one seed; small enough to travel to another process."""
 
@@ -140,7 +143,7 @@ class _Job:
     options: dict[str, Any]
 
 
-def _run(job: _Job, split: Split[Any]) -> tuple[Method, dict[str, float], float, int]:
+def _run(job: _Job, split: Split[Any]) -> tuple[Method, dict[str, float], float]:
     """Fit and evaluate; the split is given so that every arm sees the same one."""
     began = time.monotonic()
     method = job.cls.seeded(split.train, job.seed)
@@ -149,8 +152,7 @@ def _run(job: _Job, split: Split[Any]) -> tuple[Method, dict[str, float], float,
     else:
         method.fit(split, seed=job.seed)
     seconds = time.monotonic() - began
-    steps = method.training_record.planned if method.training_record else 0
-    return method, method.evaluate(split.test, seed=job.seed), seconds, steps
+    return method, method.evaluate(split.test, seed=job.seed), seconds
 
 
 def _local(jobs: Sequence[_Job], split: Split[Any], said: Callable[[_Job, Any], None]) -> None:
@@ -248,26 +250,18 @@ def compare(
         share = Budget(minutes=budget.minutes / trained)
     arms = {name: Arm(name, baseline=name in trivial) for name in classes}
     better = next(iter(classes.values())).better
-    models: dict[str, tuple[int, Method]] = {}  # the first seed's, so that no model is picked by its test score
+    models: dict[str, Method] = {}  # the first seed's, so that no model is picked by its test score
+
+    results: dict[_Job, Any] = {}
 
     def said(job: _Job, result: Any) -> None:
-        arm = arms[job.key]
-        if isinstance(result, Exception):
-            arm.failure = str(result)
-            if log:
-                print(f"  {job.key}, seed {job.seed}: {result}", file=sys.stderr, flush=True)
-            return
-        method, metrics, seconds, steps = result
-        for metric, value in metrics.items():
-            arm.metrics.setdefault(metric, []).append(value)
-        arm.seconds.append(round(seconds, 3))
-        arm.steps.append(steps)
-        arm.parameters = method.parameter_count()
-        (first, value), *_ = metrics.items()
-        if log:
+        results[job] = result
+        if log and isinstance(result, Exception):
+            print(f"  {job.key}, seed {job.seed}: {result}", file=sys.stderr, flush=True)
+        elif log:
+            _, metrics, seconds = result
+            (first, value), *_ = metrics.items()
             print(f"  {job.key}, seed {job.seed}: {first} {value:.4g}, {seconds:.1f} s", file=sys.stderr, flush=True)
-        if job.key not in models or job.seed < models[job.key][0]:
-            models[job.key] = (job.seed, method)
 
     jobs = [
         _Job(name, cls, seed, share or Budget(steps=cls.recipe.steps), options)
@@ -276,6 +270,24 @@ def compare(
     ]
     began = time.monotonic()
     ENGINES[engine](jobs, split, said)
+    for job in jobs:  # in the order of the seeds, in whichever order they finished
+        arm, result = arms[job.key], results[job]
+        if isinstance(result, Exception):
+            arm.failure = str(result)
+            continue
+        method, metrics, seconds = result
+        for metric, value in metrics.items():
+            arm.metrics.setdefault(metric, []).append(value)
+        arm.seconds.append(round(seconds, 3))
+        if method.training_record is not None:
+            arm.steps.append(method.training_record.planned)
+            arm.validations.append(method.training_record.recipe["validations"])
+        arm.parameters = method.parameter_count()
+        models.setdefault(job.key, method)
+    for name, arm in arms.items():
+        if arm.failure:  # numbers of some seeds only would not compare
+            arms[name] = Arm(name, arm.baseline, failure=arm.failure)
+            models.pop(name, None)
     board = Leaderboard(
         room=room,
         data=split.train.name,
@@ -287,7 +299,7 @@ def compare(
         naive=trivial[0],
         arms=list(arms.values()),
         seconds=time.monotonic() - began,
-        models={key: method for key, (_, method) in models.items()},
+        models=models,
         test=split.test,
     )
     if not board.metrics:

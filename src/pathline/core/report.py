@@ -175,10 +175,9 @@ def leaderboard_report(board: "Leaderboard") -> str:
         "versions": ", ".join(f"{name} {version}" for name, version in store.versions().items()),
     }
     command = "\n".join(
-        f"pathline fit {arm.key} {board.data} --steps {steps} --seed {seed}"
+        f"pathline fit {arm.key} {board.data} --steps {steps} --set validations={looks} --seed {seed}"
         for arm in trained
-        for steps, seed in zip(arm.steps, board.seeds, strict=False)
-        if steps
+        for steps, looks, seed in zip(arm.steps, arm.validations, board.seeds, strict=False)
     )
     return _page(f"{board.room}: {board.data}", lead, heads, rows, figures, facts, command, notes)
 

@@ -94,25 +94,26 @@ def fit_run(
         "budget": None if budget is None else str(budget),
         "settings": {**own, **recipe},
     }
-    if (folder / store.CONFIG).exists():
+    first = _is_first_process()
+    if first and (folder / store.CONFIG).exists():
         before = store.read_config(folder)
         if not resume:
             raise RunError(f"{folder} already holds a run of {before['method']}; choose another --out, or --resume it")
         _require_same(folder, before, {"method": key, **plan})
         if before.get("finished"):
             return folder, before
-    elif folder.exists() and any(folder.iterdir()) and not (folder / store.CHECKPOINT).exists():
+    elif first and folder.exists() and any(folder.iterdir()) and not (folder / store.CHECKPOINT).exists():
         raise RunError(f"{folder} is not empty and holds no run; choose another --out")
     split = opened.split()
     method = cls.seeded(split.train, seed, **own)
     header = {"method": key, "class": f"{cls.__module__}:{cls.__qualname__}", "config": method.config}
-    if _is_first_process():
+    if first:
         store.write_json(folder / store.CONFIG, {**header, **plan, "finished": False})
     if cls.trains:
         method.fit(split, budget, seed=seed, folder=folder, resume=resume, **training, **recipe)
     else:
         method.fit(split, seed=seed)
-    if not _is_first_process():
+    if not first:
         return folder, {}
     record = {
         **plan,
@@ -161,7 +162,12 @@ def _command(key: str, data: str, plan: dict[str, Any], method: Method) -> str:
     parts = [f"pathline fit {key} {data} --seed {plan['seed']}"]
     if method.training_record is not None:
         parts.append(f"--steps {method.training_record.planned}")
-    parts += [f"--set {name}={json.dumps(value)}" for name, value in plan["settings"].items()]
+    settings = dict(plan["settings"])
+    if method.training_record is not None:
+        looks = method.training_record.recipe["validations"]
+        if looks != method.recipe.validations:
+            settings["validations"] = looks
+    parts += [f"--set {name}={json.dumps(value)}" for name, value in settings.items()]
     parts += [f"--{name.replace('_', '-')} {value}" for name, value in plan["data"]["read"].items()]
     return " ".join(parts)
 

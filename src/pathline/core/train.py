@@ -31,6 +31,7 @@ from pathline.core.progress import Progress
 logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)  # we report precision ourselves
 
 CALIBRATION_SHARE = 0.05  # of a budget in minutes, spent on timing steps that are then undone
+LOOKING_SHARE = 0.2  # of a budget in minutes, spent on the validation part at most; there is always one look
 OVERRUN = 1.5  # a budget in minutes ends here even if the machine became slower than it was when timed
 
 
@@ -38,7 +39,8 @@ OVERRUN = 1.5  # a budget in minutes ends here even if the machine became slower
 class Training:
     """What a run did, in plain values for config.json.
 
-    stopped is "budget" (all planned steps were done), "patience" or "deadline".
+    stopped is "budget" (all planned steps were done), "patience" or "deadline". recipe is the one that repeats the run:
+    a budget in minutes may have left time for fewer validations than were asked for.
     """
 
     steps: int
@@ -177,6 +179,7 @@ class _Loop:
         self.parameters = parameters
         self.average = Average(method, recipe.ema)
         self.step = self.epoch = self.batch = self.total = self.stale = 0
+        self.looks = max(1, recipe.validations)
         self.seconds, self.last_loss = 0.0, math.nan
         self.best: float | None = None
         self.best_step: int | None = None
@@ -189,10 +192,10 @@ class _Loop:
     def run(self, budget: Budget, resume: bool, show_progress: bool) -> Training:
         if not (resume and self._restore()):
             self._start_log()
-            self.total = self.fabric.broadcast(self._plan(budget))
+            self.total, self.looks = self.fabric.broadcast(self._plan(budget))
             self._checkpoint()
         deadline = math.inf if budget.minutes is None else budget.minutes * 60 * OVERRUN
-        every = max(1, self.total // max(1, self.recipe.validations))
+        every = max(1, self.total // self.looks)
         stopped = "budget"
         with Progress(self.total, self.step, enabled=show_progress and self.fabric.is_global_zero) as progress:
             resumed_at, begun = self.seconds, time.monotonic()
@@ -291,22 +294,23 @@ class _Loop:
             loss=self.last_loss,
             best=self.best,
             best_step=self.best_step,
-            recipe=asdict(self.recipe),
+            recipe=asdict(self.recipe) | {"validations": self.looks},
         )
 
     # -- planning -----------------------------------------------------------------------------------------------------
 
-    def _plan(self, budget: Budget) -> int:
-        """The budget as a number of steps."""
+    def _plan(self, budget: Budget) -> tuple[int, int]:
+        """The budget as a number of steps, and of looks at the validation part."""
         if budget.steps is not None:
-            return budget.steps
+            return budget.steps, self.looks
         if budget.epochs is not None:
-            return max(1, round(budget.epochs * self.method.epoch_length(self.data, self.recipe.batch_size)))
+            epoch = self.method.epoch_length(self.data, self.recipe.batch_size)
+            return max(1, round(budget.epochs * epoch)), self.looks
         assert budget.minutes is not None
         allowed = budget.minutes * 60
         per_step, per_look, spent = self._timings(allowed * CALIBRATION_SHARE)
-        looks = self.recipe.validations if self.validation is not None else 0
-        return max(1, int((allowed - spent - looks * per_look) / per_step))
+        looks = 0 if self.validation is None else min(self.looks, max(1, int(allowed * LOOKING_SHARE / per_look)))
+        return max(1, int((allowed - spent - looks * per_look) / per_step)), max(1, looks)
 
     def _timings(self, allowed: float) -> tuple[float, float, float]:
         """Seconds per step and per validation, and what it cost to find out. Leaves no trace in the run's state."""
@@ -374,6 +378,7 @@ class _Loop:
             "epoch",
             "batch",
             "total",
+            "looks",
             "stale",
             "seconds",
             "last_loss",
@@ -442,7 +447,7 @@ class _Loop:
             self.rows.append(self._row() | others)
 
     def _start_log(self) -> None:
-        if self.folder is not None:
+        if self.folder is not None and self.fabric.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def _write_log(self) -> None:
