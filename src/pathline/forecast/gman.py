@@ -8,8 +8,8 @@ The clock of the future is known, and so are the sensors: their embeddings ask, 
     encoder: blocks on the past;  transform: softmax(q(STE_future) k(STE_past)^T / sqrt d) v(H);  decoder: blocks
 where FC is linear, batch norm, ReLU, and the last layer of a pair is linear only.
 Zheng, Fan, Wang, Qi, 2020, "GMAN: A Graph Multi-Attention Network for Traffic Prediction", AAAI, arXiv:1911.08415.
-Departs: the defaults (2 heads of 16, 1 block, 96 times of day) are those of a desk, where heads of 8 take twice as long
-for the same width. The paper has 8 of 8, 3 and 288.
+Departs: the defaults (2 heads of 16, 1 block, 96 times of day, rate 4e-3) are those of a desk, where heads of 8 take
+twice as long for the same width. The paper has 8 of 8, 3, 288 and 1e-3.
 Group attention follows the paper's text, its code has none; there pooling, its own projections and padding are ours.
 """
 
@@ -214,7 +214,7 @@ class GMAN(Forecaster):
     norm:          "batch" as in the code, or "layer"
     """
 
-    recipe: ClassVar[Recipe] = Recipe(lr=1e-3, batch_size=16, clip=None)
+    recipe: ClassVar[Recipe] = Recipe(lr=4e-3, batch_size=16, clip=None)
     precision: ClassVar[Literal["auto", "fp32"]] = "fp32"  # attention with few channels per head is slower in bf16
 
     def __init__(

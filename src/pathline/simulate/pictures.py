@@ -56,6 +56,7 @@ def draw_paths(panel: "Axes", truth: Tensor, predicted: Tensor, colour: str) -> 
     panel.plot(x_predicted, y_predicted, ".-", color=colour, linewidth=1, markersize=5)
     panel.plot(x[0], y[0], "o", color="black", markersize=4, label="start")
     panel.plot(x[-1], y[-1], "o", color=TRUTH, markersize=8, label="true end", zorder=0)
+    panel.margins(0.12)
     panel.set_aspect("equal", adjustable="box")
     panel.spines[["top", "right"]].set_visible(False)
 
