@@ -70,20 +70,18 @@ def info(key: Annotated[str, typer.Argument(help="Key of a system or baseline.")
     entry = catalog.entry(key)
     found = next((item for item in read_evidence() if item.key == key), None)
     facts = _facts(entry, _verdicts())
-    about, settings = "", {}
+    about, settings, sizes = "", {}, []
     if entry.built:
         cls = entry.load()
         module = inspect.getmodule(cls)
         about = inspect.cleandoc((module.__doc__ if module and not entry.baseline else cls.__doc__) or "")
         parameters = inspect.signature(cls.__init__).parameters
-        settings = {
-            name: None if value.default is inspect.Parameter.empty else value.default
-            for name, value in parameters.items()
-            if name != "self"
-        }
+        required = inspect.Parameter.empty
+        settings = {name: value.default for name, value in parameters.items() if value.default is not required}
+        sizes = [name for name, value in parameters.items() if value.default is required and name != "self"]
     margin = [] if found is None else found.margin
     if json:
-        print_json({**facts, "about": about, "settings": settings, "margin": margin})
+        print_json({**facts, "about": about, "settings": settings, "from_data": sizes, "margin": margin})
         return
     number = f"{entry.number:03d} " if entry.number else ""
     print(f"{number}{entry.key}: {entry.title}")
@@ -93,6 +91,8 @@ def info(key: Annotated[str, typer.Argument(help="Key of a system or baseline.")
         return
     print(f"\n{about}\n")
     print("settings: " + (", ".join(f"{name}={value}" for name, value in settings.items()) or "none"))
+    if sizes:
+        print("read off the data: " + ", ".join(sizes))
     if found is not None:
         print(f"\nevidence: {facts['evidence']}, seeds {', '.join(map(str, found.seeds))}")
         for item in margin:
