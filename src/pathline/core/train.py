@@ -8,10 +8,8 @@ weights, optimiser moments, the place in the epoch, and the states of both rando
 import logging
 import math
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +25,7 @@ from pathline.core.budget import Budget
 from pathline.core.errors import Interrupted, MethodError, RunError, TrainingError
 from pathline.core.method import Method, Recipe
 from pathline.core.progress import Progress
+from pathline.core.signals import graceful_signals
 
 logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)  # we report precision ourselves
 
@@ -138,7 +137,7 @@ def train(
     fabric.launch()
     loop = _Loop(fabric, method, data, recipe, seed, loss or method.loss, validation, folder, mode, compile)
     loop.checkpoint_seconds = checkpoint_seconds
-    with _graceful_signals(loop):
+    with graceful_signals(loop.ask_to_stop):
         return loop.run(budget or Budget(steps=recipe.steps), resume, progress)
 
 
@@ -350,6 +349,10 @@ class _Loop:
             f"{norm.item():g}{kept}; try a smaller lr (now {self.recipe.lr:g}), clip={self.recipe.clip}, or fp32"
         )
 
+    def ask_to_stop(self, number: int) -> None:
+        """Stop after the current step, because signal `number` came."""
+        self.stop_signal = number
+
     def _stop_early(self) -> None:
         self._checkpoint()
         assert self.stop_signal is not None
@@ -453,24 +456,3 @@ class _Loop:
     def _write_log(self) -> None:
         if self.folder is not None and self.fabric.is_global_zero and self.rows:
             store.write_metrics(self.folder, self.rows)
-
-
-@contextmanager
-def _graceful_signals(loop: _Loop) -> Iterator[None]:
-    """SIGINT and SIGTERM ask the loop to stop after the current step; a second one is obeyed at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, _frame: Any) -> None:
-        loop.stop_signal = number
-        signal.signal(number, before[signal.Signals(number)])
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
