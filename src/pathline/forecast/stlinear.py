@@ -10,7 +10,7 @@ takes the graph's place, cost grows linearly with sensors, and a city can be cut
     z_n <- z_n + V a(U z_n), per block;      future_n = head z_n  (+ template)
 Duan, Rao, Huang, He, 2023, "Minimalist Traffic Prediction: Linear Layer Is All You Need", arXiv:2308.10276.
 Departs: the paper's exact wiring of the sensor vector is not public, so both published ways ship; a ReLU in the blocks
-makes an MLP of it, `activation=None` is the strictly linear model; the template is this library's option.
+makes an MLP of it, `activation=None` is the strictly linear model; the template and the learning rate are ours.
 """
 
 from typing import ClassVar, Literal
@@ -70,7 +70,7 @@ class STLinear(Forecaster):
     template_rank:    of the periodic template; 0 leaves it out
     """
 
-    recipe: ClassVar[Recipe] = Recipe(lr=2e-3, weight_decay=1e-4, batch_size=64, clip=None)
+    recipe: ClassVar[Recipe] = Recipe(lr=1e-2, weight_decay=1e-4, batch_size=64, clip=None)
 
     def __init__(
         self,

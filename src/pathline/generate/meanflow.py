@@ -5,10 +5,12 @@
     loss  E[w |u - target|^2],  w = sg(1 / (|u - target|^2 + c)^p)
     sample  z_r = z_t + (r - t) u(z_t, t, r), so x1 = x0 + u(x0, 0, 1)
 
-The loss of the default p = 1 stays near 1 for ever; watch the logged `error`, in all and by length of interval.
+The weight hides progress (with p = 1 the loss stays near 1 for ever): watch the logged `error`, in all and by length
+of interval.
 Geng, Deng, Bai, Kolter, He, 2025, "Mean Flows for One-step Generative Modeling", arXiv:2505.13447.
 Departs: time runs from noise (0) to data (1), so the paper's laws of time are mirrored; errors are means over
-dimensions, not sums; AdamW with a cosine; small networks.
+dimensions, not sums; AdamW with a cosine; small networks; p = 1/2, where the paper has 1 on ImageNet and 3/4 on CIFAR:
+on digits it samples better at any number of calls, on plane shapes no worse.
 """
 
 from typing import Any, Self
@@ -62,7 +64,7 @@ class MeanFlow(Generator):
         distinct: float = 0.25,
         time_mean: float = 0.4,
         time_deviation: float = 1.0,
-        power: float = 1.0,
+        power: float = 0.5,
         constant: float = 1e-3,
         omega: float = 1.0,
         kappa: float = 0.0,
