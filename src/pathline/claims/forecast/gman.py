@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SENSORS, DAYS = 24, 42
-BUDGET, RATE = steps(2000), 4e-3
+BUDGET, RATE = steps(4000), 4e-3
 DESK = {"heads": 4, "head_width": 5, "blocks": 1, "embedding": 32, "day_slots": 96}
 
 
