@@ -1,4 +1,8 @@
-"""SEGNO on five charged particles: a continuous second-order motion against a stack of layers."""
+"""SEGNO on five charged particles: a continuous second-order motion against a stack of layers.
+
+Eight integration steps as in the official runs. Of SEGNO's options, drag and `normalize` were chosen on two other draws
+of the data: drag helps at time 1, an acceleration that does not grow with the distance helps beyond.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -21,19 +25,17 @@ if TYPE_CHECKING:
 
 TRAIN, VALIDATION, TEST = 3000, 500, 500
 BUDGET, RECIPE = Budget(steps=2000), {"batch_size": 100, "lr": 5e-3, "clip": 1.0, "validations": 30}
+OPTIONS = {"drag": True, "normalize": True, "scale_h": True}
 QUARTERS = 4  # frames per supervised step, so that its half is a frame too
 CLOSE = 0.1  # below this distance a force changes within an integration step
 
 
 class MeaningfulStatesBetween(Claim):
-    """Trained to predict the positions of five charged particles at time 1 only, SEGNO with 6 integration steps and no
+    """Trained to predict the positions of five charged particles at time 1 only, SEGNO with 8 integration steps and no
     more parameters than a 4-layer EGNN has at most 0.9 times its error at time 1 and 0.5 times at time 1/2 (SEGNO: the
     state half-way; EGNN: the output of half its layers); and at time 2, each fed with its own prediction, 0.8 times
-    its median error (SEGNO goes on with its position and velocity; EGNN, which predicts no velocity, with the finite
-    difference of its positions). As in the paper, there are 3000 trajectories to learn from.
-
-    The mean error at time 2 is recorded and not required: it is that of a few tight pairs. Where those are after one
-    or two more turns nobody can tell, and the mean velocity that EGNN is fed with is the safer guess for them.
+    its error, in the mean and in the median (SEGNO goes on with its position and velocity; EGNN, which predicts no
+    velocity, with the finite difference of its positions). As in the paper, there are 3000 trajectories to learn from.
     """
 
     system, baselines = "segno", ("egnn",)
@@ -44,7 +46,14 @@ class MeaningfulStatesBetween(Claim):
     require = (
         at_most("segno, end", 0.9, "egnn, end"),
         at_most("segno, half-way", 0.5, "egnn, half-way"),
+        at_most("segno, twice as far", 0.8, "egnn, twice as far"),
         at_most("segno, twice as far, median", 0.8, "egnn, twice as far, median"),
+    )
+    tried = (
+        "The mean error at time 2 is that of a few tight pairs: where those are after one or two more turns nobody can "
+        "tell, and the mean velocity that EGNN is fed with is the safer guess for them. On two other draws of the data "
+        "the ratio of the means is 1.08 and 1.29 with drag and normalize, 1.3 to 1.7 with either alone or neither, 3.4 "
+        "with velocity Verlet, and 1.8 to 2.0 after 6000 steps."
     )
 
     def run(self, seed: int) -> dict[str, float]:
@@ -61,7 +70,7 @@ class MeaningfulStatesBetween(Claim):
         egnn = EGNN.seeded(split.train, seed, width=32, layers=4)
 
         def segno(width: int) -> SEGNO:
-            return SEGNO.seeded(split.train, seed, width=width, substeps=6, drag=True, scale_h=True)
+            return SEGNO.seeded(split.train, seed, width=width, substeps=8, **OPTIONS)
 
         self.arms: dict[str, EGNN | SEGNO] = {
             "egnn": egnn,
