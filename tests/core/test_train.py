@@ -18,7 +18,9 @@ from pathline.core import store
 from pathline.core.budget import Budget, epochs, minutes, steps
 from pathline.core.errors import Interrupted, MethodError, RunError, TrainingError
 from pathline.core.method import Recipe
-from pathline.core.train import fast_precision, learning_rate, train
+from pathline.core.precision import fast_precision
+from pathline.core.schedule import learning_rate
+from pathline.core.train import train
 
 sys.path.insert(0, str(Path(__file__).parent))
 from toy import Denoiser, samples

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Picture
 
-    from pathline.core.train import Training
+    from pathline.core.training import Training
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,11 @@ from pathline.core.average import Average
 from pathline.core.budget import Budget
 from pathline.core.errors import Interrupted, MethodError, RunError, TrainingError
 from pathline.core.method import Method, Recipe
+from pathline.core.precision import precision_mode
 from pathline.core.progress import Progress
+from pathline.core.schedule import learning_rate
 from pathline.core.signals import graceful_signals
+from pathline.core.training import Training
 
 logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)  # we report precision ourselves
 
@@ -33,27 +36,8 @@ CALIBRATION_SHARE = 0.05  # of a budget in minutes, spent on timing steps that a
 LOOKING_SHARE = 0.2  # of a budget in minutes, spent on the validation part at most; there is always one look
 OVERRUN = 1.5  # a budget in minutes ends here even if the machine became slower than it was when timed
 
-
-@dataclass(frozen=True)
-class Training:
-    """What a run did, in plain values for config.json.
-
-    stopped is "budget" (all planned steps were done), "patience" or "deadline". recipe is the one that repeats the run:
-    a budget in minutes may have left time for fewer validations than were asked for.
-    """
-
-    steps: int
-    planned: int
-    epochs: float
-    seconds: float
-    batch_size: int
-    precision: str
-    seed: int
-    stopped: str
-    loss: float
-    best: float | None = None
-    best_step: int | None = None
-    recipe: dict[str, Any] = field(default_factory=dict)
+# what a checkpoint holds beside tensors
+NUMBERS = ("step", "epoch", "batch", "total", "looks", "stale", "seconds", "last_loss", "best", "best_step", "seed")
 
 
 class _Objective(nn.Module):
@@ -69,27 +53,6 @@ class _Objective(nn.Module):
     def forward(self, batch: Callable[[], Any]) -> dict[str, Tensor]:
         terms = self.function(batch())
         return {"loss": terms} if isinstance(terms, Tensor) else terms
-
-
-def fast_precision(device: torch.device) -> str:
-    """ "bf16-mixed" where the device multiplies bfloat16 natively, else "32-true"."""
-    if device.type == "cpu":
-        able = torch.cpu.get_capabilities()
-        return "bf16-mixed" if able.get("amx_bf16") or able.get("avx512_bf16") else "32-true"
-    if device.type == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    return "32-true"
-
-
-def learning_rate(step: int, total: int, recipe: Recipe) -> float:
-    """Learning rate of `step` (0-based) out of `total`: linear warm-up, then cosine to `final` x lr, or constant."""
-    warmup = min(recipe.warmup, total // 2)
-    if step < warmup:
-        return recipe.lr * (step + 1) / warmup
-    if recipe.schedule == "constant":
-        return recipe.lr
-    through = (step - warmup) / max(1, total - warmup)
-    return recipe.lr * (recipe.final + (1 - recipe.final) * 0.5 * (1 + math.cos(math.pi * through)))
 
 
 def train(
@@ -126,13 +89,8 @@ def train(
         Interrupted: SIGINT or SIGTERM came; a checkpoint was written.
     """
     recipe = method.recipe.updated(recipe_changes)
-    if precision not in ("auto", "fp32", "bf16"):
-        raise MethodError(f"precision is '{precision}'; choose auto, fp32 or bf16")
     fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=None)
-    if method.precision == "fp32" or precision == "fp32":
-        mode = "32-true"
-    else:
-        mode = "bf16-mixed" if precision == "bf16" else fast_precision(fabric.device)
+    mode = precision_mode(precision, method.precision, fabric.device)
     fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=mode)  # type: ignore[arg-type]
     fabric.launch()
     loop = _Loop(fabric, method, data, recipe, seed, loss or method.loss, validation, folder, mode, compile)
@@ -376,20 +334,7 @@ class _Loop:
                 tensors[f"optimizer.{index}.{key}"] = value
         if torch.cuda.is_available():
             tensors["rng_cuda"] = torch.cuda.get_rng_state(self.fabric.device)
-        names = (
-            "step",
-            "epoch",
-            "batch",
-            "total",
-            "looks",
-            "stale",
-            "seconds",
-            "last_loss",
-            "best",
-            "best_step",
-            "seed",
-        )
-        return tensors, {name: getattr(self, name) for name in names} | {"rows": len(self.rows)}
+        return tensors, {name: getattr(self, name) for name in NUMBERS} | {"rows": len(self.rows)}
 
     def _checkpoint(self) -> None:
         if self.folder is None or not self.fabric.is_global_zero:
@@ -435,13 +380,8 @@ class _Loop:
 
     def _row(self) -> dict[str, Any]:
         rate = learning_rate(self.step - 1, self.total, self.recipe)
-        return {
-            "step": self.step,
-            "epoch": self.epoch,
-            "seconds": round(self.seconds, 3),
-            "loss": self.last_loss,
-            "lr": rate,
-        }
+        row = {"step": self.step, "epoch": self.epoch, "seconds": round(self.seconds, 3)}
+        return row | {"loss": self.last_loss, "lr": rate}
 
     def _log_row(self, terms: dict[str, Tensor]) -> None:
         """Keep about 500 rows a run, whatever its length."""
