@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Picture
 
+    from pathline.core.animation import Animation
     from pathline.core.training import Training
 
 
@@ -60,11 +61,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture for reports, with the sentence under it."""
+    """A picture for reports, with the sentence under it; pages show its `animation` instead where there is one."""
 
     title: str
     caption: str
     picture: "Picture"
+    animation: "Animation | None" = None
 
 
 def _parameters(cls: type) -> tuple[str, ...]:

@@ -65,6 +65,12 @@ def picture_bytes(picture: "Picture") -> bytes:
     return buffer.getvalue()
 
 
+def _embedded(figure: Figure) -> str:
+    """The address of an image that carries its own bytes."""
+    kind, content = ("gif", figure.animation.gif()) if figure.animation else ("png", picture_bytes(figure.picture))
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
 def board_picture(board: "Leaderboard") -> "Picture":
     """The leaderboard as a picture: each arm's first metric, a dot for every seed, best on top."""
     from matplotlib.figure import Figure as Picture
@@ -131,7 +137,7 @@ def _page(
         {
             "title": figure.title,
             "caption": figure.caption,
-            "image": base64.b64encode(picture_bytes(figure.picture)).decode(),
+            "image": _embedded(figure),
         }
         for figure in figures
     ]
