@@ -80,7 +80,8 @@ def evidence(
             ]
             for item in found
         ]
-        print_table(["", "key", "room", "verdict", "margins", "seeds", "seconds", "what is asserted"], rows, left=4)
+        heads = ["", "key", "room", "verdict", "margins", "seeds", "seconds", "what is asserted"]
+        print_table(heads, rows, left=4, words_last=True)
     if not check:
         return
     have = {item.key: item for item in found}

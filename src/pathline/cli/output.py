@@ -23,14 +23,21 @@ def print_json(document: Any) -> None:
     print(json.dumps(finite(document), indent=2, ensure_ascii=False))
 
 
-def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, styles: Sequence[str] = ()) -> None:
-    """A table on stdout; the first `left` columns are text, the others numbers."""
+def print_table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    left: int = 1,
+    styles: Sequence[str] = (),
+    words_last: bool = False,
+) -> None:
+    """A table on stdout; the first `left` columns are text, the others numbers, but for the last with `words_last`."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for place, head in enumerate(heads):
-        table.add_column(head, justify="left" if place < left else "right", overflow="fold")
+        text = place < left or (words_last and place == len(heads) - 1)
+        table.add_column(head, justify="left" if text else "right", overflow="fold")
     for place, row in enumerate(rows):
         table.add_row(*row, style=styles[place] if styles else None)
     Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False).print(table)

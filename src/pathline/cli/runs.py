@@ -7,6 +7,7 @@ import typer
 
 from pathline.cli.catalogue import Json
 from pathline.cli.output import print_json, print_table, say
+from pathline.cli.reading import FILE, SHAPE, plain, reads
 
 Data = Annotated[str | None, typer.Argument(help="A built-in data set (`pathline datasets`) or a file of yours.")]
 DataOption = Annotated[str | None, typer.Option("--data", help="The same as DATA.")]
@@ -17,13 +18,6 @@ Epochs = Annotated[float | None, typer.Option(help="Train this many passes over 
 Devices = Annotated[str, typer.Option(help="How many devices, for Lightning Fabric.")]
 Strategy = Annotated[str, typer.Option(help="auto, ddp, fsdp, ... for Lightning Fabric.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
-Graph = Annotated[Path | None, typer.Option(help="csv matrix of edge weights between the sensors, without header.")]
-Interval = Annotated[float | None, typer.Option(help="Time between rows or frames (seconds for series).")]
-TimeColumn = Annotated[str | None, typer.Option(help="Name of the column of times.")]
-LabelColumn = Annotated[str | None, typer.Option(help="Name of the column of labels.")]
-Missing = Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")]
-History = Annotated[int | None, typer.Option(help="Steps a forecast looks back on.")]
-Horizon = Annotated[int | None, typer.Option(help="Steps a forecast looks ahead.")]
 
 
 def _budget(minutes: float | None, steps: int | None, epochs: float | None = None) -> Any:
@@ -42,14 +36,7 @@ def _the_data(argument: str | None, option: str | None) -> str:
     return option or argument or ""
 
 
-def _reading(room: str, **options: Any) -> dict[str, Any]:
-    """Reading options that were given; whole seconds where the room's clock is whole."""
-    given = {name: value for name, value in options.items() if value is not None}
-    if room == "forecast" and "interval" in given:
-        given["interval"] = round(given["interval"])
-    return {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
-
-
+@reads(FILE, SHAPE)
 def fit(
     key: Annotated[str, typer.Argument(help="Key of a method (`pathline methods`).")],
     data: Data = None,
@@ -69,14 +56,9 @@ def fit(
     precision: Precision = "auto",
     checkpoint_seconds: Annotated[float, typer.Option(help="Keep a checkpoint this often.")] = 20.0,
     compile: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
-    graph: Graph = None,
-    interval: Interval = None,
-    time_column: TimeColumn = None,
-    label_column: LabelColumn = None,
-    missing: Missing = None,
-    history: History = None,
-    horizon: Horizon = None,
     json: Json = False,
+    *,
+    read: dict[str, Any],
 ) -> None:
     """Train one method on one data set and keep the run: model, metrics, report."""
     from pathline.core import catalog
@@ -86,23 +68,13 @@ def fit(
     if resume and out is None:
         raise RunError("--resume needs the run folder: --out DIR")
     room = catalog.entry(key).room
-    read = _reading(
-        room,
-        graph=graph,
-        interval=interval,
-        time_column=time_column,
-        label_column=label_column,
-        missing=missing,
-        history=history,
-        horizon=horizon,
-    )
     folder, record = fit_run(
         key,
         _the_data(data, data_option),
         budget=_budget(minutes, steps, epochs),
         seed=seed,
         settings=parse_settings(set_ or []),
-        read=read,
+        read=plain(read, room),
         folder=out,
         resume=resume,
         devices=int(devices) if devices.lstrip("-").isdigit() else devices,
@@ -122,15 +94,14 @@ def fit(
     say(f"run: {folder}\nreport: {folder / 'report.html'}")
 
 
+@reads(FILE)
 def predict(
     run: Run,
     data: Annotated[str, typer.Argument(help="A built-in data set or a file of yours.")],
     out: Annotated[Path | None, typer.Option(help="csv, parquet or npz; by default csv on stdout.")] = None,
     seed: Annotated[int, typer.Option(help="For methods that draw.")] = 0,
-    interval: Interval = None,
-    time_column: TimeColumn = None,
-    label_column: LabelColumn = None,
-    missing: Missing = None,
+    *,
+    read: dict[str, Any],
 ) -> None:
     """Use a run: forecast the next steps, roll states out, or draw samples."""
     import sys
@@ -143,7 +114,7 @@ def predict(
     if out is not None and out.suffix not in writers:
         raise DataError(f"{out}: results are written as {', '.join(writers)}; choose one of these endings")
     room = store.read_config(run).get("room", "")
-    reading = _reading(room, interval=interval, time_column=time_column, label_column=label_column, missing=missing)
+    reading = plain(read, room)
     table = predict_run(run, data, seed=seed, **reading)
     if out is None:
         table.to_csv(sys.stdout, index=False)
@@ -170,22 +141,21 @@ def _to_npz(table: Any, path: Path) -> None:
         )
 
 
+@reads(FILE)
 def evaluate(
     run: Run,
     data: Annotated[str, typer.Argument(help="A built-in data set or a file of yours.")],
     seed: Annotated[int, typer.Option(help="For methods that draw.")] = 0,
-    interval: Interval = None,
-    time_column: TimeColumn = None,
-    label_column: LabelColumn = None,
-    missing: Missing = None,
     json: Json = False,
+    *,
+    read: dict[str, Any],
 ) -> None:
     """Measure a run: on the test part of the data it learned from, or on all of other data."""
     from pathline.core import store
     from pathline.core.run import evaluate_run
 
     room = store.read_config(run).get("room", "")
-    reading = _reading(room, interval=interval, time_column=time_column, label_column=label_column, missing=missing)
+    reading = plain(read, room)
     result = evaluate_run(run, data, seed=seed, **reading)
     if json:
         print_json(result)
@@ -195,6 +165,7 @@ def evaluate(
     print_table([f"{result['method']} on {data} ({where})", ""], rows)
 
 
+@reads(FILE, SHAPE)
 def compare(
     room: Annotated[str, typer.Argument(help="The room: forecast, generate, simulate, ...")],
     data: Data = None,
@@ -207,14 +178,9 @@ def compare(
     engine: Annotated[str, typer.Option(help="local, or ray for parallel arms.")] = "local",
     out: Annotated[Path | None, typer.Option(help="Folder of the results; by default a new one in runs/.")] = None,
     precision: Precision = "auto",
-    graph: Graph = None,
-    interval: Interval = None,
-    time_column: TimeColumn = None,
-    label_column: LabelColumn = None,
-    missing: Missing = None,
-    history: History = None,
-    horizon: Horizon = None,
     json: Json = False,
+    *,
+    read: dict[str, Any],
 ) -> None:
     """Rank the methods of a room on your data: leaderboard, best model, report."""
     from pathline.core import catalog
@@ -232,16 +198,7 @@ def compare(
     name = _the_data(data, data_option)
     if out is not None and out.exists() and any(out.iterdir()):
         raise RunError(f"{out} is not empty; choose another --out")
-    reading = _reading(
-        room,
-        graph=graph,
-        interval=interval,
-        time_column=time_column,
-        label_column=label_column,
-        missing=missing,
-        history=history,
-        horizon=horizon,
-    )
+    reading = plain(read, room)
     opened = open_data(name, room, **reading)
     budget = _budget(minutes, steps, epochs)
     board = run_compare(

@@ -1,0 +1,52 @@
+"""How a user's file is read: the options that `fit`, `compare`, `predict` and `evaluate` share."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+# What a file's numbers mean; a run remembers it and takes other words for other files.
+FILE: Mapping[str, Any] = {
+    "interval": Annotated[float | None, typer.Option(help="Time between rows or frames (seconds for series).")],
+    "time_column": Annotated[str | None, typer.Option(help="Name of the column of times.")],
+    "label_column": Annotated[str | None, typer.Option(help="Name of the column of labels.")],
+    "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
+}
+# What a method is built on; fixed once it is fitted.
+SHAPE: Mapping[str, Any] = {
+    "graph": Annotated[
+        Path | None, typer.Option(help="csv matrix of edge weights between the sensors, without header.")
+    ],
+    "history": Annotated[int | None, typer.Option(help="Steps a forecast looks back on.")],
+    "horizon": Annotated[int | None, typer.Option(help="Steps a forecast looks ahead.")],
+}
+
+
+def reads(*groups: Mapping[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of `groups`; those a user names arrive in its argument `read`, a dict."""
+    options = {name: kind for group in groups for name, kind in group.items()}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def reading(**given: Any) -> None:
+            read = {name: given.pop(name) for name in options}
+            command(**given, read={name: value for name, value in read.items() if value is not None})
+
+        own = [p for p in inspect.signature(command).parameters.values() if p.name != "read"]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        extra = [inspect.Parameter(n, keyword, default=None, annotation=kind) for n, kind in options.items()]
+        reading.__signature__ = inspect.Signature(own + extra)  # type: ignore[attr-defined]
+        reading.__annotations__ = {p.name: p.annotation for p in (*own, *extra)}
+        return reading
+
+    return decorate
+
+
+def plain(read: dict[str, Any], room: str) -> dict[str, Any]:
+    """Reading options as a run records them: paths as text, whole seconds where the room's clock is whole."""
+    if room == "forecast" and "interval" in read:
+        read = {**read, "interval": round(read["interval"])}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in read.items()}
