@@ -236,3 +236,27 @@ def test_predict_refuses_an_unknown_ending_and_other_sensors(folder, run):
     pd.read_csv(folder / "speeds.csv").drop(columns="west").to_csv(folder / "three.csv", index=False)
     done = pathline("predict", "r", "three.csv", cwd=folder)
     assert done.returncode == 2 and "3" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_claim_can_be_checked_with_fresh_seeds_and_records_nothing(monkeypatch, capsys):
+    from pathline import claims
+    from pathline.cli.app import main
+    from pathline.core import claim
+    from pathline.core.claim import Claim, at_most
+
+    class Small(Claim):
+        """Nothing much."""
+
+        system, require = "meanflow", (at_most("ours", 0.5, "theirs"),)
+
+        def run(self, seed):
+            return {"ours": float(seed), "theirs": 100.0}
+
+    monkeypatch.setattr(claims, "claim", lambda key: Small())
+    monkeypatch.setattr(claim, "record", lambda *_: pytest.fail("a check must not overwrite the evidence"))
+    monkeypatch.setattr(sys, "argv", ["pathline", "claim", "meanflow", "--seeds", "4", "--first-seed", "40", "--json"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["arms"]["ours"] == [40.0, 41.0, 42.0, 43.0]
+    assert "nothing was recorded" in shown.err

@@ -1,5 +1,6 @@
 """`claim` and `evidence`: show that a system does what its paper says, and read the record."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -14,7 +15,10 @@ def claim(
     keys: Annotated[list[str] | None, typer.Argument(help="Keys of systems.")] = None,
     room: Annotated[str | None, typer.Option(help="All systems of this room that have a claim.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every system that has a claim.")] = False,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 .. K-1; by default the claim's own.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds, from 0; by default the claim's own.")] = None,
+    first_seed: Annotated[
+        int | None, typer.Option(min=0, help="Check with fresh seeds from this one on; nothing is recorded.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run claims and record what came out (from 3 seeds on)."""
@@ -29,9 +33,11 @@ def claim(
         raise MethodError("name a system, --room ROOM or --all; with a claim: " + ", ".join(claims.claimed()))
     made = []
     for one in [claims.claim(key) for key in wanted]:
-        evidence = run_claim(one, None if seeds is None else range(seeds))
+        evidence = run_claim(one, _chosen(one.seeds, seeds, first_seed))
         made.append(evidence)
-        if len(evidence.seeds) < LEAST_SEEDS:
+        if first_seed is not None:
+            say(f"{evidence.key}: a check with seeds {', '.join(map(str, evidence.seeds))}; nothing was recorded")
+        elif len(evidence.seeds) < LEAST_SEEDS:
             say(f"{evidence.key}: {len(evidence.seeds)} seeds are no evidence; nothing was recorded")
         else:
             path = record(evidence)
@@ -49,6 +55,14 @@ def claim(
     if json:
         documents = [finite(asdict(evidence)) for evidence in made]
         print_json(documents[0] if len(documents) == 1 else documents)
+
+
+def _chosen(own: Sequence[int], count: int | None, first: int | None) -> Sequence[int]:
+    """The claim's own seeds, or `count` of them from `first` on."""
+    if count is None and first is None:
+        return own
+    begin = first or 0
+    return range(begin, begin + (count or len(own)))
 
 
 def evidence(
