@@ -15,7 +15,7 @@ def claim(
     keys: Annotated[list[str] | None, typer.Argument(help="Keys of systems.")] = None,
     room: Annotated[str | None, typer.Option(help="All systems of this room that have a claim.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every system that has a claim.")] = False,
-    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds, from 0; by default the claim's own.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds, from 0; by default its own.")] = None,
     first_seed: Annotated[
         int | None, typer.Option(min=0, help="Check with fresh seeds from this one on; nothing is recorded.")
     ] = None,
