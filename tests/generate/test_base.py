@@ -133,7 +133,9 @@ def test_a_network_that_does_not_fit_is_refused():
 def test_pictures_are_drawn_for_points_and_images(data: Samples):
     flow = FlowMatching.seeded(data, 0, width=16, depth=1, steps=2)
     methods = {"gaussian": Gaussian.for_data(data), "flow-matching": flow}
-    samples, calls = Generator.figures(methods, data)
+    samples, journey, calls = Generator.figures(methods, data)
+    assert journey.animation is not None and journey.animation.count == 17
+    assert len(journey.animation.draw(3).axes) == 2
     assert len(samples.picture.axes) == 3 and "real" in samples.picture.axes[0].get_title()
     (curve,) = [line for line in calls.picture.axes[0].lines if line.get_marker() == "o"]
     assert curve.get_xdata().tolist() == [2, 4, 8, 16, 32] if hasattr(curve.get_xdata(), "tolist") else True

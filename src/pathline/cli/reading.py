@@ -13,6 +13,7 @@ FILE: Mapping[str, Any] = {
     "interval": Annotated[float | None, typer.Option(help="Time between rows or frames (seconds for series).")],
     "time_column": Annotated[str | None, typer.Option(help="Name of the column of times.")],
     "label_column": Annotated[str | None, typer.Option(help="Name of the column of labels.")],
+    "size": Annotated[int | None, typer.Option(help="Height and width of pictures read from a folder.")],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pathline.data.errors import DataError
 from pathline.data.readers.csv import read_csv, read_matrix
-from pathline.data.readers.npz import read_npz
+from pathline.data.readers.npz import read_npy, read_npz
 from pathline.data.readers.parquet import read_parquet
 from pathline.data.rollouts import Rollouts
 from pathline.data.samples import Samples
@@ -26,12 +26,13 @@ _READERS = {".csv": read_csv, ".txt": read_csv, ".parquet": read_parquet}
 
 
 def read(path: str | Path, container: str, graph: str | Path | None = None, **options: Any) -> Any:
-    """Read csv, parquet or npz (by the file's ending) into a `container`: "Series", "Samples" or "Rollouts".
+    """Read csv, parquet, npz or npy (by the file's ending), or a folder of pictures, into a `container`: "Series",
+    "Samples" or "Rollouts".
 
     Args:
         graph: a csv matrix of edge weights between the sensors of a Series, without header, in their order.
         options: what the container's table reader takes (interval, time_column, missing, label_column, ...) and fields
-            of the container (history, horizon, unit, ...).
+            of the container (history, horizon, unit, ...); for a folder of pictures, their size.
 
     Raises:
         DataError: one sentence that names the file, row and column and the way out.
@@ -40,8 +41,16 @@ def read(path: str | Path, container: str, graph: str | Path | None = None, **op
     if not path.exists():
         raise DataError(f"{path}: there is no such file")
     options = {name: value for name, value in options.items() if value is not None}
-    if path.suffix == ".npz":
-        data = _from_arrays(read_npz(path), path, container, options)
+    if path.is_dir():
+        if container != "Samples":
+            raise DataError(f"{path}: this is a folder; {container} is read from a file")
+        from pathline.data.readers.images import read_images
+
+        return read_images(path, options.get("size"))
+    if options.pop("size", None) is not None:
+        raise DataError(f"{path}: a size goes with a folder of pictures, not with a file")
+    if path.suffix in (".npz", ".npy"):
+        data = _from_arrays(read_npz(path) if path.suffix == ".npz" else read_npy(path), path, container, options)
     elif path.suffix in _READERS:
         data = _TABLES[container](_READERS[path.suffix](path), str(path), **options)
     elif path.suffix in (".xyz", ".extxyz") and container == "Rollouts":
@@ -49,7 +58,7 @@ def read(path: str | Path, container: str, graph: str | Path | None = None, **op
 
         data = rollouts_from_forces(path)
     else:
-        known = ", ".join([*_READERS, ".npz"] + ([".xyz"] if container == "Rollouts" else []))
+        known = ", ".join([*_READERS, ".npz", ".npy"] + ([".xyz"] if container == "Rollouts" else []))
         raise DataError(f"{path}: {container} is read from {known}; the ending '{path.suffix}' is none of these")
     if graph is not None:
         if not isinstance(data, Series):
@@ -75,6 +84,16 @@ def read_graph(path: str | Path, nodes: int) -> Tensor:
     return torch.tensor(weights, dtype=torch.float32)
 
 
+def _as_pictures(array: np.ndarray) -> np.ndarray | None:
+    """Bytes of pictures with channels last, if the shape is that of pictures: (n, height, width), with 1 or 3 channels
+    last or second."""
+    if array.ndim == 3:
+        return array
+    if array.ndim == 4 and array.shape[3] in (1, 3):
+        return array
+    return np.moveaxis(array, 1, 3) if array.ndim == 4 and array.shape[1] in (1, 3) else None
+
+
 def _from_arrays(arrays: dict[str, np.ndarray], path: Path, container: str, options: dict[str, Any]) -> Any:
     """Arrays by the names of the container's fields; `x` and `y` are understood as values and labels."""
     needed = {"Series": "values", "Samples": "values", "Rollouts": "positions"}[container]
@@ -90,6 +109,10 @@ def _from_arrays(arrays: dict[str, np.ndarray], path: Path, container: str, opti
     fields: dict[str, Any] = {"name": path.stem}
     if container == "Samples":
         labels = tensors.get("labels")
+        if renamed[needed].dtype == np.uint8 and (bytes_ := _as_pictures(renamed[needed])) is not None:
+            from pathline.data.readers.images import pictures_from_bytes
+
+            return pictures_from_bytes(bytes_, None if labels is None else labels.long(), path.stem)
         return Samples(values=values, labels=None if labels is None else labels.long(), **fields)
     if container == "Series":
         values = values[..., None] if values.ndim == 2 else values

@@ -1,10 +1,11 @@
-"""Pictures of generators: what they draw beside real data, the paths they take, and how few network calls they need."""
+"""Pictures of generators: what they draw beside real data, how it comes about, and how few network calls they need."""
 
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from pathline.core.animation import Animation
 from pathline.core.method import Figure
 from pathline.data import Samples
 from pathline.generate.features import has_features
@@ -22,15 +23,16 @@ COUNT = 500  # samples per point of a curve
 SHOWN, TRACED = 1500, 40  # points and paths in a scatter
 ROWS, COLUMNS = 4, 8  # of a grid of images
 PANELS = 5  # methods shown at most
+FRAMES = 17  # of an animation from noise to data
 
 
 def figures(methods: "dict[str, Generator]", data: Samples) -> list[Figure]:
     """Samples of each method beside real ones, and distance against network calls."""
     shape, found = data.shape, []
     if len(shape) == 3 and shape[0] in (1, 3):
-        found.append(_images(methods, data))
+        found += [_images(methods, data), _journey(methods, data)]
     elif len(shape) == 1 and shape[0] >= 2:
-        found.append(_scatter(methods, data))
+        found += [_scatter(methods, data), _journey(methods, data)]
     return [*found, _calls(methods, data)]
 
 
@@ -74,21 +76,54 @@ def tile(images: Tensor) -> Tensor:
     return picture.squeeze(-1)
 
 
+def _journey(methods: "dict[str, Generator]", data: Samples) -> Figure:
+    """Samples on their way from noise to data; a formula without a way, such as the Gaussian, jumps half-way."""
+    count = ROWS * COLUMNS if len(data.shape) == 3 else SHOWN
+    ways = {name: method.paths(count, FRAMES - 1).cpu() for name, method in list(methods.items())[:PANELS]}
+    bounds = data.bounds or (float(data.values.min()), float(data.values.max()))
+    plane = None if len(data.shape) == 3 else _plane(data)
+
+    def draw(frame: int) -> "Picture":
+        share = frame / (FRAMES - 1)
+        states = {name: way[round(share * (len(way) - 1))] for name, way in ways.items()}
+        if plane is None:
+            return grids(states, bounds)
+        picture, axes = _panels(len(states), 3.0)
+        for axis, (name, points) in zip(axes, states.items(), strict=True):
+            flat = (points @ plane).numpy()
+            axis.scatter(flat[:, 0], flat[:, 1], s=2, color=DRAWN, linewidths=0)
+            axis.set_title(name, fontsize=9)
+            _frame(axis, data.values @ plane, 0.5)
+        return picture
+
+    caption = f"{count} samples of each method on their way from noise (start) to data (end)."
+    return Figure("From noise to data", caption, draw(FRAMES - 1), Animation(draw, FRAMES))
+
+
+def _plane(data: Samples) -> Tensor:
+    """(columns, 2): the two columns of the data, or its two largest principal axes."""
+    flat = data.values
+    if flat.shape[1] == 2:
+        return torch.eye(2)
+    return torch.linalg.svd(flat - flat.mean(0), full_matrices=False).Vh[:2].T
+
+
+def _frame(axis: "Axes", points: Tensor, margin: float) -> None:
+    """Limits around `points` (count, 2), wider by a share of their extent; no box above and to the right."""
+    more = margin * (points.amax(0) - points.amin(0))
+    (left, bottom), (right, top) = (points.amin(0) - more).tolist(), (points.amax(0) + more).tolist()
+    axis.set(xlim=(left, right), ylim=(bottom, top))
+    axis.tick_params(labelsize=7)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
 def _scatter(methods: "dict[str, Generator]", data: Samples) -> Figure:
     chosen = list(methods.items())[:PANELS]
-    flat = data.values
-    axes_of_data = torch.eye(2)
-    if flat.shape[1] > 2:
-        axes_of_data = torch.linalg.svd(flat - flat.mean(0), full_matrices=False).Vh[:2].T
+    axes_of_data = _plane(data)
     picture, axes = _panels(1 + len(chosen), 3.0)
-    real = (flat @ axes_of_data)[:SHOWN]
-    margin = 0.15 * (real.amax(0) - real.amin(0))
-    low, high = real.amin(0) - margin, real.amax(0) + margin
+    real = (data.values @ axes_of_data)[:SHOWN]
     for axis in axes:
-        axis.set_xlim(float(low[0]), float(high[0]))
-        axis.set_ylim(float(low[1]), float(high[1]))
-        axis.tick_params(labelsize=7)
-        axis.spines[["top", "right"]].set_visible(False)
+        _frame(axis, real, 0.15)
     axes[0].scatter(real[:, 0].numpy(), real[:, 1].numpy(), s=2, color=REAL, linewidths=0)
     axes[0].set_title("real", fontsize=9)
     for axis, (name, method) in zip(axes[1:], chosen, strict=True):
@@ -99,7 +134,7 @@ def _scatter(methods: "dict[str, Generator]", data: Samples) -> Figure:
         for way in ways:
             axis.plot(*way.T.numpy(), color=REAL, linewidth=0.5, alpha=0.5)
         axis.set_title(_title(name, drawn.evaluations), fontsize=9)
-    plane = "" if flat.shape[1] == 2 else " in the plane of the two largest principal components"
+    plane = "" if data.shape[0] == 2 else " in the plane of the two largest principal components"
     caption = f"Samples of each method beside test data of {data.name}{plane}; thin lines carry noise to data."
     return Figure("Samples and paths", caption, picture)
 
