@@ -226,3 +226,14 @@ def test_vectors_come_from_the_training_graph_or_from_correlations(series):
     assert without.embedding.vectors.std() > 0.1
     assert not torch.allclose(one.embedding.vectors, without.embedding.vectors)
     assert "embedding.vectors" in one.state_dict() and not one.embedding.vectors.requires_grad
+
+
+@pytest.mark.parametrize(("day_slots", "blurred"), [(2, True), (None, False)])
+def test_only_steps_of_the_same_clock_row_can_trade_their_readings(complete, day_slots, blurred):
+    """Attention has no other notion of order, which is why every step of the day has its own row by default."""
+    method = build(complete, day_slots=day_slots, causal=False)
+    window = complete.gather(torch.tensor([0]))  # steps 0 to 3 of the day: with two rows, all in the first
+    last_two_traded = replace(window, past=window.past[:, [0, 1, 3, 2]])
+    change = (method.forecast(last_two_traded) - method.forecast(window)).abs().max()
+    assert (change < 1e-3) == blurred
+    assert method.embedding.calendar.slots == (day_slots or complete.steps_per_day)

@@ -8,8 +8,10 @@ The clock of the future is known, and so are the sensors: their embeddings ask, 
     encoder: blocks on the past;  transform: softmax(q(STE_future) k(STE_past)^T / sqrt d) v(H);  decoder: blocks
 where FC is linear, batch norm, ReLU, and the last layer of a pair is linear only.
 Zheng, Fan, Wang, Qi, 2020, "GMAN: A Graph Multi-Attention Network for Traffic Prediction", AAAI, arXiv:1911.08415.
-Departs: the defaults (2 heads of 16, 1 block, 96 times of day, rate 4e-3) are those of a desk, where heads of 8 take
-twice as long for the same width. The paper has 8 of 8, 3, 288 and 1e-3.
+Attention knows no order: what tells one past step from the next is its embedding alone. So the clock has a row for
+every step of the day (288 in the paper); readings that share a row are averaged, whichever came last.
+Departs: the defaults (2 heads of 16, 1 block, rate 4e-3) are those of a desk, where heads of 8 take twice as long for
+the same width. The paper has 8 of 8, 3 and 1e-3.
 Group attention follows the paper's text, its code has none; there pooling, its own projections and padding are ours.
 """
 
@@ -208,7 +210,7 @@ class GMAN(Forecaster):
     heads, head_width: K heads of d channels each
     blocks:        L, in the encoder and in the decoder
     embedding:     length of the node2vec vectors
-    day_slots:     times of day that the clock distinguishes
+    day_slots:     times of day that the clock distinguishes; by default every step, and fewer blur the order of steps
     causal:        temporal attention looks back only (the paper, and its METR-LA code; its PeMS-BAY code does not)
     groups:        of sensors in spatial attention; by default 1 up to 256 sensors, then about nodes^(1/3), the optimum
     norm:          "batch" as in the code, or "layer"
@@ -228,7 +230,7 @@ class GMAN(Forecaster):
         head_width: int = 16,
         blocks: int = 1,
         embedding: int = 64,
-        day_slots: int = 96,
+        day_slots: int | None = None,
         causal: bool = True,
         groups: int | None = None,
         norm: Norm = "batch",
