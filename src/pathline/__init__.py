@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathline.data.samples import Samples
     from pathline.data.series import Series
     from pathline.data.sets import load
+    from pathline.data.snapshots import Snapshots
 
 __version__ = "0.1.0"
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Rollouts",
     "Samples",
     "Series",
+    "Snapshots",
     "at_least",
     "at_most",
     "check_method",
@@ -66,6 +68,7 @@ _HOMES = {
     "data.samples": ("Samples",),
     "data.series": ("Series",),
     "data.sets": ("load",),
+    "data.snapshots": ("Snapshots",),
 }
 __getattr__, __dir__ = attach(
     __name__, {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}

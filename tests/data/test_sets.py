@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
+from pathline.core.source import CONTAINERS
 from pathline.data import DataError, fetch
 from pathline.data.sets import _LOADERS, facts, load
 
@@ -16,7 +17,7 @@ needs_mirror = pytest.mark.skipif(not MIRROR, reason="PATHLINE_DATA names no mir
 def test_every_described_set_can_be_loaded_and_every_loader_is_described():
     assert set(facts()) == set(_LOADERS)
     for key, about in facts().items():
-        assert about["title"] and about["license"] and about["container"] in ("Series", "Samples", "Rollouts")
+        assert about["title"] and about["license"] and about["container"] in CONTAINERS.values()
         if about["source"] == "files":
             assert len(about["commit"]) == 40 and about["instead"] in facts()
             assert all(len(file["sha256"]) == 64 for file in about["files"]), key
@@ -43,6 +44,13 @@ def test_the_molecule_steps_hold_the_forces_of_the_file():
     mass = torch.tensor(frame.get_masses())[:, None]
     force = moved * 2 * mass / (ACCELERATION * DURATION**2)
     torch.testing.assert_close(force, torch.tensor(frame.get_forces()), atol=2e-4, rtol=1e-4)
+
+
+@needs_mirror
+def test_cells_are_at_their_times():
+    cells, mouse = load("single-cell-simulated"), load("single-cell-hematopoiesis")
+    assert cells.counts.tolist() == [156, 112, 63, 96, 301] and cells.dims == 5 and cells.held_out() == 2
+    assert mouse.counts.tolist() == [1429, 3781, 5788] and mouse.columns == ("x1", "x2")
 
 
 def test_digits_fill_their_bounds():

@@ -11,9 +11,13 @@ import typer
 # What a file's numbers mean; a run remembers it and takes other words for other files.
 FILE: Mapping[str, Any] = {
     "interval": Annotated[float | None, typer.Option(help="Time between rows or frames (seconds for series).")],
-    "time_column": Annotated[str | None, typer.Option(help="Name of the column of times.")],
+    "time_column": Annotated[
+        str | None, typer.Option("--time-column", "--time-key", help="Name of the column of times.")
+    ],
     "label_column": Annotated[str | None, typer.Option(help="Name of the column of labels.")],
     "size": Annotated[int | None, typer.Option(help="Height and width of pictures read from a folder.")],
+    "embedding": Annotated[str | None, typer.Option(help="Coordinates of cells in an h5ad file, such as X_pca.")],
+    "components": Annotated[int | None, typer.Option(min=1, help="How many of their leading columns to use.")],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.
@@ -22,6 +26,7 @@ SHAPE: Mapping[str, Any] = {
         Path | None, typer.Option(help="csv matrix of edge weights between the sensors, without header.")
     ],
     "history": Annotated[int | None, typer.Option(help="Steps a forecast looks back on.")],
+    "hold_out": Annotated[str | None, typer.Option(help="A time that nobody learns from: middle, none, or a time.")],
     "horizon": Annotated[int | None, typer.Option(help="Steps a forecast looks ahead.")],
 }
 

@@ -98,19 +98,19 @@ def fit(
 def predict(
     run: Run,
     data: Annotated[str, typer.Argument(help="A built-in data set or a file of yours.")],
-    out: Annotated[Path | None, typer.Option(help="csv, parquet or npz; by default csv on stdout.")] = None,
+    out: Annotated[Path | None, typer.Option(help="csv, parquet, npz or h5ad; by default csv on stdout.")] = None,
     seed: Annotated[int, typer.Option(help="For methods that draw.")] = 0,
     *,
     read: dict[str, Any],
 ) -> None:
-    """Use a run: forecast the next steps, roll states out, or draw samples."""
+    """Use a run: forecast the next steps, roll states out, draw samples, or push cells."""
     import sys
 
     from pathline.core import store
     from pathline.core.errors import DataError
     from pathline.core.run import predict_run
 
-    writers: dict[str, Any] = {".csv": _to_csv, ".parquet": _to_parquet, ".npz": _to_npz}
+    writers: dict[str, Any] = {".csv": _to_csv, ".parquet": _to_parquet, ".npz": _to_npz, ".h5ad": _to_h5ad}
     if out is not None and out.suffix not in writers:
         raise DataError(f"{out}: results are written as {', '.join(writers)}; choose one of these endings")
     room = store.read_config(run).get("room", "")
@@ -130,6 +130,12 @@ def _to_csv(table: Any, path: Path) -> None:
 
 def _to_parquet(table: Any, path: Path) -> None:
     table.to_parquet(path, index=False)
+
+
+def _to_h5ad(table: Any, path: Path) -> None:
+    from pathline.data.readers.h5ad import write_h5ad
+
+    write_h5ad(table, path)
 
 
 def _to_npz(table: Any, path: Path) -> None:

@@ -19,6 +19,7 @@ from pathline.data.container import Split
 from pathline.data.rollouts import Rollouts
 from pathline.data.samples import Samples
 from pathline.data.series import Series
+from pathline.data.snapshots import Snapshots, snapshots_of
 
 STEPS = 40
 
@@ -70,8 +71,28 @@ def tiny_rollouts() -> Rollouts:
     )
 
 
-TINY: dict[type, Callable[[], Any]] = {Series: tiny_series, Samples: tiny_samples, Rollouts: tiny_rollouts}
-WRONG_CONTAINER: dict[type, Callable[[], Any]] = {Series: tiny_samples, Samples: tiny_series, Rollouts: tiny_samples}
+def tiny_snapshots() -> Snapshots:
+    """A cloud in the plane that drifts, widens and grows by half, seen at four times."""
+    generator = torch.Generator().manual_seed(0)
+    clouds = [
+        torch.randn(count, 2, generator=generator) * (0.3 + 0.1 * k) + torch.tensor([1.0 * k, 0.3 * k**2])
+        for k, count in enumerate((40, 44, 52, 60))
+    ]
+    return snapshots_of(clouds, [0.0, 1.0, 2.0, 3.5], name="tiny-snapshots")
+
+
+TINY: dict[type, Callable[[], Any]] = {
+    Series: tiny_series,
+    Samples: tiny_samples,
+    Rollouts: tiny_rollouts,
+    Snapshots: tiny_snapshots,
+}
+WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
+    Series: tiny_samples,
+    Samples: tiny_series,
+    Rollouts: tiny_samples,
+    Snapshots: tiny_samples,
+}
 
 
 def check_method(cls: type[Method], data: Any = None) -> None:
@@ -198,6 +219,8 @@ def _misshapen(data: Any) -> Any:
         return replace(data, **shorter, adjacency=adjacency, positions=None, name="odd-series")
     if isinstance(data, Samples):
         return replace(data, values=data.values[..., :-1], columns=(), name="odd-samples")
+    if isinstance(data, Snapshots):
+        return replace(data, positions=data.positions[:, :-1], name="odd-snapshots")
     more = torch.ones(*data.positions.shape[:3:2], 3)
     return replace(data, features=more, name="odd-rollouts")
 

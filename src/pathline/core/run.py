@@ -185,9 +185,12 @@ def _open_for(record: dict[str, Any], cls: type[Method], data: str, read: dict[s
     own = record.get("data", {})
     kept = dict(own.get("read", {}))
     if data != own.get("name"):
-        kept.pop("graph", None)  # the method keeps its own
+        for name in ("graph", "hold_out"):  # the method keeps its own graph; other data may not have that time
+            kept.pop(name, None)
+    if data != own.get("name") and str(data).endswith(".h5ad"):
+        kept["like"] = own.get("name")  # genes are reduced as they were for the run
     if data in sets.facts():
-        kept = {name: value for name, value in kept.items() if name in ("history", "horizon")}
+        kept = {name: value for name, value in kept.items() if name in ("history", "horizon", "hold_out")}
     return open_data(data, cls.room, **{**kept, **read})
 
 

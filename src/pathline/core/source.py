@@ -1,12 +1,13 @@
 """What a user names as DATA: a built-in key or a file of their own, as the container that a room learns from."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pathline.core.errors import DataError
 from pathline.data import sets
 
-CONTAINERS = {"forecast": "Series", "generate": "Samples", "simulate": "Rollouts"}
+CONTAINERS = {"forecast": "Series", "generate": "Samples", "simulate": "Rollouts", "transport": "Snapshots"}
 
 
 def container_of(room: str) -> str:
@@ -44,6 +45,8 @@ def open_data(name: str, room: str, **options: Any) -> Any:
     history, horizon = options.pop("history", None), options.pop("horizon", None)
     if history or horizon:
         data = data.with_window(history or data.history, horizon or data.horizon)
+    if hold_out := options.pop("hold_out", None):
+        data = replace(data, hold_out=hold_out)
     if options:
         raise DataError(f"'{name}' is built in and is not read with {', '.join(options)}; that is for files")
     return data

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pathline.data.errors import DataError
+from pathline.data.population_tables import populations_from_table
 from pathline.data.readers.csv import read_csv, read_matrix
 from pathline.data.readers.npz import read_npy, read_npz
 from pathline.data.readers.parquet import read_parquet
@@ -21,13 +22,14 @@ _TABLES: dict[str, Callable[..., Any]] = {
     "Series": series_from_table,
     "Samples": samples_from_table,
     "Rollouts": rollouts_from_table,
+    "Snapshots": populations_from_table,
 }
 _READERS = {".csv": read_csv, ".txt": read_csv, ".parquet": read_parquet}
 
 
 def read(path: str | Path, container: str, graph: str | Path | None = None, **options: Any) -> Any:
     """Read csv, parquet, npz or npy (by the file's ending), or a folder of pictures, into a `container`: "Series",
-    "Samples" or "Rollouts".
+    "Samples", "Rollouts" or "Snapshots".
 
     Args:
         graph: a csv matrix of edge weights between the sensors of a Series, without header, in their order.
@@ -57,8 +59,13 @@ def read(path: str | Path, container: str, graph: str | Path | None = None, **op
         from pathline.data.readers.extxyz import rollouts_from_forces
 
         data = rollouts_from_forces(path)
+    elif path.suffix == ".h5ad" and container == "Snapshots":
+        from pathline.data.readers.h5ad import read_h5ad
+
+        data = read_h5ad(path, **options)
     else:
-        known = ", ".join([*_READERS, ".npz", ".npy"] + ([".xyz"] if container == "Rollouts" else []))
+        own = {"Rollouts": [".xyz"], "Snapshots": [".h5ad"]}.get(container, [])
+        known = ", ".join([*_READERS, ".npz", ".npy", *own])
         raise DataError(f"{path}: {container} is read from {known}; the ending '{path.suffix}' is none of these")
     if graph is not None:
         if not isinstance(data, Series):
@@ -96,7 +103,7 @@ def _as_pictures(array: np.ndarray) -> np.ndarray | None:
 
 def _from_arrays(arrays: dict[str, np.ndarray], path: Path, container: str, options: dict[str, Any]) -> Any:
     """Arrays by the names of the container's fields; `x` and `y` are understood as values and labels."""
-    needed = {"Series": "values", "Samples": "values", "Rollouts": "positions"}[container]
+    needed = {"Series": "values", "Samples": "values"}.get(container, "positions")
     renamed = {{"x": "values", "X": "values", "y": "labels"}.get(key, key): value for key, value in arrays.items()}
     if needed not in renamed:
         raise DataError(f"{path}: there is no array '{needed}'; the archive has {', '.join(arrays) or 'none'}")
@@ -107,6 +114,12 @@ def _from_arrays(arrays: dict[str, np.ndarray], path: Path, container: str, opti
         tensors[key] = torch.from_numpy(array) if array.ndim else array.item()
     values = tensors[needed] = tensors[needed].float()
     fields: dict[str, Any] = {"name": path.stem}
+    if container == "Snapshots":
+        from pathline.data.population_tables import snapshots_from_arrays
+
+        if "times" not in arrays or len(arrays["times"]) != len(values):
+            raise DataError(f"{path}: add an array 'times' with one time for each of the {len(values)} cells")
+        return snapshots_from_arrays(values.numpy(), arrays["times"], str(path), arrays.get("mass"), **options)
     if container == "Samples":
         labels = tensors.get("labels")
         if renamed[needed].dtype == np.uint8 and (bytes_ := _as_pictures(renamed[needed])) is not None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
     from pathline.data.series import Series
+    from pathline.data.snapshots import Snapshots
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 _1_MARCH_2012 = 1_330_560_000  # local midnight as seconds since 1970
@@ -159,6 +160,24 @@ def _molecule(key: str) -> "Callable[[], Rollouts]":
     return build
 
 
+def _cells(key: str) -> "Callable[[], Snapshots]":
+    """Tables of VGFM's authors, whose column `samples` numbers the times."""
+
+    def build() -> "Snapshots":
+        from pathline.data.files import read
+
+        table: Snapshots = read(fetch(key, facts()[key])[0], "Snapshots", time_column="samples")
+        return table
+
+    return build
+
+
+def _simulated_cells() -> "Snapshots":
+    from pathline.sims.cells import simulated_cells
+
+    return simulated_cells()
+
+
 _LOADERS: dict[str, Callable[[], Any]] = {
     "metr-la-week": _metr_la_week,
     "montevideo-bus": _montevideo_bus,
@@ -173,4 +192,7 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "springs-nbody": _nbody("springs"),
     "md-ethanol": _molecule("md-ethanol"),
     "md-3bpa": _molecule("md-3bpa"),
+    "single-cell-simulated": _cells("single-cell-simulated"),
+    "single-cell-hematopoiesis": _cells("single-cell-hematopoiesis"),
+    "simulated-cells": _simulated_cells,
 }

@@ -95,6 +95,41 @@ def log_likelihood(
     return Likelihood(gaussian_log_density(x0, prior_scale) + gained, x0, solution.evaluations)
 
 
+@torch.no_grad()
+def density_along(
+    velocity: Velocity,
+    x: Tensor,
+    log_density: Tensor,
+    times: Tensor | Sequence[float],
+    method: str = "rk4",
+    growth: Velocity | None = None,
+    exact: bool | None = None,
+    generator: torch.Generator | None = None,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+) -> tuple[Tensor, Tensor]:
+    """Carry points and the log-density at them along a flow: d log rho / dt = g(x, t) - div v(x, t) on dx/dt = v.
+
+    x:           (batch, dims) at times[0]; log_density: (batch,) there, of any law or unnormalised mass
+    growth:      (x, t) -> (batch,) rate at which mass is born; None for none
+    exact:       the true divergence, or one Rademacher probe for the whole way (Hutchinson), for which no Jacobian is
+                 ever built; by default exact up to 64 dimensions
+    Returns positions (nodes, batch, dims) and log-densities (nodes, batch).
+    """
+    exact = x[0].numel() <= EXACT_UP_TO if exact is None else exact
+    probe = None if exact else rademacher(x, generator)
+
+    def augmented(state: tuple[Tensor, ...], t: Tensor) -> tuple[Tensor, ...]:
+        if probe is None:
+            moved, spread = divergence(velocity, state[0], t)
+        else:
+            moved, spread = hutchinson_divergence(velocity, state[0], t, probe)
+        return moved, -spread if growth is None else growth(state[0], t) - spread
+
+    positions, gained = integrate(augmented, (x, log_density), times, method, atol, rtol).states
+    return positions, gained
+
+
 def gaussian_log_density(x: Tensor, scale: float = 1.0) -> Tensor:
     """log N(x; 0, scale^2 I), (batch, ...) -> (batch,)."""
     flat = x.flatten(1) / scale

@@ -10,6 +10,19 @@ from pathline.nn.decomposition import Decomposition
 from pathline.nn.dit import DiT
 from pathline.nn.embeddings import Conditioning, TimeEmbedding, sinusoidal_embedding
 from pathline.nn.equivariant import EGCL, EquivariantNetwork
+from pathline.nn.invertible import (
+    Affine,
+    BoxToSpace,
+    Coupling,
+    Invertible,
+    InvertibleSequence,
+    LipSwish,
+    Residual,
+    Rotation,
+    SpaceToBox,
+    SumOfSigmoids,
+    jacobian_of,
+)
 from pathline.nn.mlp import MLP, ResidualMLP
 from pathline.nn.nodewise import NodewiseLinear
 from pathline.nn.unet import UNet
@@ -17,15 +30,26 @@ from pathline.nn.unet import UNet
 __all__ = [
     "EGCL",
     "MLP",
+    "Affine",
+    "BoxToSpace",
     "Conditioning",
+    "Coupling",
     "Decomposition",
     "DiT",
     "EquivariantNetwork",
+    "Invertible",
+    "InvertibleSequence",
+    "LipSwish",
     "MultiHeadAttention",
     "NodewiseLinear",
+    "Residual",
     "ResidualMLP",
+    "Rotation",
+    "SpaceToBox",
+    "SumOfSigmoids",
     "TimeEmbedding",
     "UNet",
+    "jacobian_of",
     "math_attention",
     "set_math_attention",
     "sinusoidal_embedding",
