@@ -7,6 +7,8 @@ MINUTES ?= 1
 SEEDS   ?= 2
 # Test processes. The tests are small: one thread each beats many threads that wait for one another.
 JOBS    ?= 2
+# Pairs that `make bench` measures; all without it. BENCH_THREADS in the environment says on how many threads.
+PAIRS   ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -23,7 +25,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test docs clean
+.PHONY: help demo test bench docs clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST))
@@ -40,13 +42,16 @@ test: $(VENV)/.dev ## lint, types, import rules, documentation, tests
 	$(BIN)/mkdocs build --strict --quiet
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS)
 
+bench: .venv-bench/.peers ## measure pathline beside its peers, which get an environment of their own; needs a quiet machine
+	.venv-bench/bin/python -m bench $(PAIRS)
+
 docs: $(VENV)/.dev ## build the documentation into site/
 	$(BIN)/mkdocs build --strict --quiet
 	@echo "open site/index.html"
 
 clean: ## remove what make made, except the results in runs/
-	rm -rf $(VENV) site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) .venv-bench site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp stands for an installed set, so a second run installs nothing; .dev contains .core.
 $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
@@ -58,6 +63,12 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing pathline and its development tools into $(VENV) ..."
 	$(PIP) -e '.[dev,docs,ray]' -c constraints.txt
 	@touch $(VENV)/.core $@
+
+.venv-bench/.peers: pyproject.toml constraints.txt bench/requirements.txt
+	$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/.core
+	@echo "installing the peers into .venv-bench ..."
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r bench/requirements.txt
+	@touch $@
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null 2>&1 || { \

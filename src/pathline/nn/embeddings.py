@@ -23,7 +23,8 @@ def sinusoidal_embedding(t: Tensor, width: int, highest: float = 8.0) -> Tensor:
 
 
 class TimeEmbedding(nn.Module):
-    """Linear(SiLU(Linear(sinusoids of t))): (batch,) -> (batch, width)."""
+    """Linear(SiLU(Linear(sinusoids of t))): (batch,) -> (batch, width). One time that was expanded over the batch, as a
+    solver's is, is embedded once."""
 
     def __init__(self, width: int, sinusoids: int = 64, highest: float = 8.0) -> None:
         super().__init__()
@@ -32,8 +33,9 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         weights = next(self.mlp.parameters())
-        embedded: Tensor = self.mlp(sinusoidal_embedding(t, self.sinusoids, self.highest).to(weights.dtype))
-        return embedded
+        times = t[:1] if t.stride(0) == 0 else t
+        embedded: Tensor = self.mlp(sinusoidal_embedding(times, self.sinusoids, self.highest).to(weights.dtype))
+        return embedded.expand(len(t), -1)
 
 
 class Conditioning(nn.Module):

@@ -37,7 +37,7 @@ class ConditionedBlock(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         scale, shift = self.modulation(F.silu(condition))[:, :, None, None].chunk(2, dim=1)
-        h = self.norm(self.enter(x)) * (1 + scale) + shift
+        h = torch.addcmul(shift, self.norm(self.enter(x)), 1 + scale)
         result: Tensor = self.skip(x) + self.leave(h)
         return result
 
