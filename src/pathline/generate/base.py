@@ -149,6 +149,10 @@ class Generator(Method):
         noise, chosen, steps = self._prepare(n, steps, seed, labels)
         return self.unscaled(self.carry(noise, chosen, steps, keep="all", **options).states)
 
+    def prior(self, n: int, generator: torch.Generator) -> Tensor:
+        """What samples start from, (n, *shape) in scaled units: standard normal noise, unless a method has another."""
+        return torch.randn(n, *self.shape, generator=generator)
+
     def _prepare(
         self, n: int, steps: int | None, seed: int, labels: Tensor | int | None
     ) -> tuple[Tensor, Tensor | None, int]:
@@ -157,7 +161,7 @@ class Generator(Method):
         if n < 1 or steps < 1:
             raise DataError(f"{type(self).__name__}: asked for {n} samples in {steps} steps; both must be at least 1")
         generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(n, *self.shape, generator=generator)
+        noise = self.prior(n, generator)
         if not self.classes:
             if labels is not None:
                 raise DataError(f"{type(self).__name__} was made without classes, so it cannot sample for a label")

@@ -83,7 +83,7 @@ def integrate(
     velocity:   (x, t) -> dx/dt; t is a tensor of no dimension, in at least float32; for a tuple, a tuple
     x:          a tensor (batch, ...), or a tuple of tensors that are integrated together
     times:      strictly increasing or strictly decreasing nodes, at least two
-    method:     "euler", "midpoint", "heun", "rk4": one step per interval; "dopri5": adaptive, orders 5(4)
+    method:     "euler", "midpoint", "heun", "rk3", "rk4": one step per interval; "dopri5": adaptive, orders 5(4)
     atol, rtol: dopri5 accepts a step when RMS(error / (atol + rtol |x|)) over the batch is at most 1; in a
                 tuple state every part must pass, so that one log-density weighs as much as all pixels
     post_stage: (start of the step, stage) -> stage, before a velocity is evaluated there; may return `Moved`

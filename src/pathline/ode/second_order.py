@@ -51,7 +51,7 @@ def integrate_second_order(
     acceleration:   (q, qdot, h) -> (qddot, h_next); h and h_next are None where nothing is carried. It does
                     not see the time: autonomy makes the trajectory between two states unique
     q, qdot:        (bodies, ..., dims), the same shape
-    method:         "semi-implicit-euler", "verlet", or "euler", "midpoint", "heun", "rk4"
+    method:         "semi-implicit-euler", "verlet", or "euler", "midpoint", "heun", "rk3", "rk4"
     h:              carried features, any shape; a step moves h by (h_next - h), the residual form of SEGNO
     scale_h:        move h by dt (h_next - h) instead: features that follow an ODE of their own
     positions_only: promises that the acceleration ignores qdot. Then Verlet shares each evaluation between

@@ -44,6 +44,13 @@ MIDPOINT = Tableau(order=2, nodes=(0.0, 0.5), stages=((), (0.5,)), weights=(0.0,
 
 HEUN = Tableau(order=2, nodes=(0.0, 1.0), stages=((), (1.0,)), weights=(0.5, 0.5))
 
+HEUN3 = Tableau(
+    order=3,
+    nodes=_numbers("0 1/3 2/3"),
+    stages=((), _numbers("1/3"), _numbers("0 2/3")),
+    weights=_numbers("1/4 0 3/4"),
+)
+
 RK4 = Tableau(
     order=4,
     nodes=(0.0, 0.5, 0.5, 1.0),
@@ -70,4 +77,4 @@ DORMAND_PRINCE = Tableau(
     error=tuple(b - c for b, c in zip((*_FIFTH, 0.0), _FOURTH, strict=True)),
 )
 
-FIXED_STEP = {"euler": EULER, "midpoint": MIDPOINT, "heun": HEUN, "rk4": RK4}
+FIXED_STEP = {"euler": EULER, "midpoint": MIDPOINT, "heun": HEUN, "rk3": HEUN3, "rk4": RK4}
