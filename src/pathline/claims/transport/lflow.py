@@ -3,8 +3,8 @@
 All arms learn from the same noisy readings of density and velocity and have as many parameters (within 5 percent). A
 step of the flow takes MEASURED times as long as one of the physics-informed network, which gets as many more steps; the
 plain network gets PLAIN times as many (constants, not clocks, so that the same seed gives the same numbers). Five more
-sensors pick the weights of every arm. On seed 100 were chosen the weight of the rival's penalty, from three, for each
-arm whether it fits densities or their logarithms, and the flow's base law.
+sensors pick the weights of every arm. By the error on the grid of seed 100 were chosen the weight of the rival's
+penalty, from three, for each arm whether it fits densities or their logarithms, and the flow's base law.
 """
 
 from typing import TYPE_CHECKING
