@@ -13,6 +13,10 @@ FILE: Mapping[str, Any] = {
     "interval": Annotated[float | None, typer.Option(help="Time between rows or frames (seconds for series).")],
     "time_column": Annotated[str | None, typer.Option(help="Name of the column of times.")],
     "label_column": Annotated[str | None, typer.Option(help="Name of the column of labels.")],
+    "alphabet": Annotated[str | None, typer.Option(help="Letters of strings, also ones that do not occur.")],
+    "growth": Annotated[str | None, typer.Option(help="Where strings grow: end, or both.")],
+    "floor": Annotated[float | None, typer.Option(help="Reward of strings that the file does not list.")],
+    "exponent": Annotated[float | None, typer.Option(help="Power of the reward; more favours the best.")],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.

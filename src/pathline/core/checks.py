@@ -16,9 +16,11 @@ from pathline.core.budget import Budget
 from pathline.core.errors import DataError
 from pathline.core.method import Method
 from pathline.data.container import Split
+from pathline.data.environment import Environment
 from pathline.data.rollouts import Rollouts
 from pathline.data.samples import Samples
 from pathline.data.series import Series
+from pathline.sims.environments.continuous import ContinuousEnvironment
 
 STEPS = 40
 
@@ -70,8 +72,34 @@ def tiny_rollouts() -> Rollouts:
     )
 
 
-TINY: dict[type, Callable[[], Any]] = {Series: tiny_series, Samples: tiny_samples, Rollouts: tiny_rollouts}
-WRONG_CONTAINER: dict[type, Callable[[], Any]] = {Series: tiny_samples, Samples: tiny_series, Rollouts: tiny_samples}
+def tiny_environment() -> Environment:
+    """Three of five items, whose half-chosen sets have energies."""
+    from pathline.sims.environments import Sets
+
+    return Sets(items=5, size=3, energies=torch.linspace(-1, 1, 5, dtype=torch.float64), name="tiny-environment")
+
+
+def tiny_densities() -> Environment:
+    """A box whose steps are long."""
+    from pathline.sims.environments import Box
+
+    return Box(delta=0.5, waves=1, name="tiny-densities")
+
+
+TINY: dict[type, Callable[[], Any]] = {
+    Series: tiny_series,
+    Samples: tiny_samples,
+    Rollouts: tiny_rollouts,
+    Environment: tiny_environment,
+    ContinuousEnvironment: tiny_densities,
+}
+WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
+    Series: tiny_samples,
+    Samples: tiny_series,
+    Rollouts: tiny_samples,
+    Environment: tiny_samples,
+    ContinuousEnvironment: tiny_samples,
+}
 
 
 def check_method(cls: type[Method], data: Any = None) -> None:
@@ -198,6 +226,10 @@ def _misshapen(data: Any) -> Any:
         return replace(data, **shorter, adjacency=adjacency, positions=None, name="odd-series")
     if isinstance(data, Samples):
         return replace(data, values=data.values[..., :-1], columns=(), name="odd-samples")
+    if isinstance(data, Environment):
+        from pathline.sims.environments import Hypergrid
+
+        return Hypergrid(name="odd-environment")
     more = torch.ones(*data.positions.shape[:3:2], 3)
     return replace(data, features=more, name="odd-rollouts")
 

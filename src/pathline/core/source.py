@@ -6,7 +6,7 @@ from typing import Any
 from pathline.core.errors import DataError
 from pathline.data import sets
 
-CONTAINERS = {"forecast": "Series", "generate": "Samples", "simulate": "Rollouts"}
+CONTAINERS = {"compose": "Environment", "forecast": "Series", "generate": "Samples", "simulate": "Rollouts"}
 
 
 def container_of(room: str) -> str:

@@ -1,6 +1,7 @@
 """A user's own file as a container: `read("speeds.csv", "Series")`."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,23 @@ from pathline.data.readers.parquet import read_parquet
 from pathline.data.rollouts import Rollouts
 from pathline.data.samples import Samples
 from pathline.data.series import Series
+from pathline.data.strings import strings_from_table
 from pathline.data.tables import numbers, rollouts_from_table, samples_from_table, series_from_table
 
 _TABLES: dict[str, Callable[..., Any]] = {
     "Series": series_from_table,
     "Samples": samples_from_table,
     "Rollouts": rollouts_from_table,
+    "Environment": strings_from_table,
 }
 _READERS = {".csv": read_csv, ".txt": read_csv, ".parquet": read_parquet}
+_AS_TEXT = partial(read_csv, as_text=True)
+_VERBATIM: dict[str, Callable[..., Any]] = {**_READERS, ".csv": _AS_TEXT, ".txt": _AS_TEXT}
 
 
 def read(path: str | Path, container: str, graph: str | Path | None = None, **options: Any) -> Any:
-    """Read csv, parquet or npz (by the file's ending) into a `container`: "Series", "Samples" or "Rollouts".
+    """Read csv, parquet or npz (by the file's ending) into a `container`: "Series", "Samples", "Rollouts" or
+    "Environment" (strings and their rewards, as csv or parquet).
 
     Args:
         graph: a csv matrix of edge weights between the sensors of a Series, without header, in their order.
@@ -40,16 +46,18 @@ def read(path: str | Path, container: str, graph: str | Path | None = None, **op
     if not path.exists():
         raise DataError(f"{path}: there is no such file")
     options = {name: value for name, value in options.items() if value is not None}
-    if path.suffix == ".npz":
+    readers = _VERBATIM if container == "Environment" else _READERS
+    if path.suffix == ".npz" and container != "Environment":
         data = _from_arrays(read_npz(path), path, container, options)
-    elif path.suffix in _READERS:
-        data = _TABLES[container](_READERS[path.suffix](path), str(path), **options)
+    elif path.suffix in readers:
+        data = _TABLES[container](readers[path.suffix](path), str(path), **options)
     elif path.suffix in (".xyz", ".extxyz") and container == "Rollouts":
         from pathline.data.readers.extxyz import rollouts_from_forces
 
         data = rollouts_from_forces(path)
     else:
-        known = ", ".join([*_READERS, ".npz"] + ([".xyz"] if container == "Rollouts" else []))
+        also = {"Rollouts": [".npz", ".xyz"], "Environment": []}.get(container, [".npz"])
+        known = ", ".join([*_READERS, *also])
         raise DataError(f"{path}: {container} is read from {known}; the ending '{path.suffix}' is none of these")
     if graph is not None:
         if not isinstance(data, Series):
