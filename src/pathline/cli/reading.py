@@ -18,6 +18,10 @@ FILE: Mapping[str, Any] = {
     "size": Annotated[int | None, typer.Option(help="Height and width of pictures read from a folder.")],
     "embedding": Annotated[str | None, typer.Option(help="Coordinates of cells in an h5ad file, such as X_pca.")],
     "components": Annotated[int | None, typer.Option(min=1, help="How many of their leading columns to use.")],
+    "alphabet": Annotated[str | None, typer.Option(help="Letters of strings, also ones that do not occur.")],
+    "growth": Annotated[str | None, typer.Option(help="Where strings grow: end, or both.")],
+    "floor": Annotated[float | None, typer.Option(help="Reward of strings that the file does not list.")],
+    "exponent": Annotated[float | None, typer.Option(help="Power of the reward; more favours the best.")],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.

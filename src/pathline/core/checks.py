@@ -16,10 +16,12 @@ from pathline.core.budget import Budget
 from pathline.core.errors import DataError
 from pathline.core.method import Method
 from pathline.data.container import Split
+from pathline.data.environment import Environment
 from pathline.data.rollouts import Rollouts
 from pathline.data.samples import Samples
 from pathline.data.series import Series
 from pathline.data.snapshots import Snapshots, snapshots_of
+from pathline.sims.environments.continuous import ContinuousEnvironment
 
 STEPS = 40
 
@@ -81,17 +83,35 @@ def tiny_snapshots() -> Snapshots:
     return snapshots_of(clouds, [0.0, 1.0, 2.0, 3.5], name="tiny-snapshots")
 
 
+def tiny_environment() -> Environment:
+    """Three of five items, whose half-chosen sets have energies."""
+    from pathline.sims.environments import Sets
+
+    return Sets(items=5, size=3, energies=torch.linspace(-1, 1, 5, dtype=torch.float64), name="tiny-environment")
+
+
+def tiny_densities() -> Environment:
+    """A box whose steps are long."""
+    from pathline.sims.environments import Box
+
+    return Box(delta=0.5, waves=1, name="tiny-densities")
+
+
 TINY: dict[type, Callable[[], Any]] = {
     Series: tiny_series,
     Samples: tiny_samples,
     Rollouts: tiny_rollouts,
     Snapshots: tiny_snapshots,
+    Environment: tiny_environment,
+    ContinuousEnvironment: tiny_densities,
 }
 WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
     Series: tiny_samples,
     Samples: tiny_series,
     Rollouts: tiny_samples,
     Snapshots: tiny_samples,
+    Environment: tiny_samples,
+    ContinuousEnvironment: tiny_samples,
 }
 
 
@@ -221,6 +241,10 @@ def _misshapen(data: Any) -> Any:
         return replace(data, values=data.values[..., :-1], columns=(), name="odd-samples")
     if isinstance(data, Snapshots):
         return replace(data, positions=data.positions[:, :-1], name="odd-snapshots")
+    if isinstance(data, Environment):
+        from pathline.sims.environments import Hypergrid
+
+        return Hypergrid(name="odd-environment")
     more = torch.ones(*data.positions.shape[:3:2], 3)
     return replace(data, features=more, name="odd-rollouts")
 

@@ -195,6 +195,23 @@ def _on_ray(jobs: Sequence[_Job], split: Split[Any], said: Callable[[_Job, Any],
 ENGINES = {"local": _local, "ray": _on_ray}
 
 
+def _fitting(classes: dict[str, type[Method]], data: Any, named: Sequence[type[Method]]) -> dict[str, type[Method]]:
+    """Those that learn from `data`. Whoever was `named` must; if none does, the first one's reason is raised."""
+    kept, reasons = {}, []
+    for key, cls in classes.items():
+        try:
+            cls.require(data)
+        except DataError as error:
+            if cls in named:
+                raise
+            reasons.append(error)
+        else:
+            kept[key] = cls
+    if not kept:
+        raise reasons[0]
+    return kept
+
+
 def compare(
     methods: Sequence[str | type[Method]] | None,
     data: Any,
@@ -241,8 +258,7 @@ def compare(
     if not chosen:
         raise MethodError("a comparison needs at least one seed")
     split = data if isinstance(data, Split) else data.split()
-    for cls in classes.values():
-        cls.require(split)
+    classes = _fitting(classes, split, () if methods is None else named)
 
     trained = sum(cls.trains for cls in classes.values()) * len(chosen)
     share = budget

@@ -102,6 +102,7 @@ class Method(nn.Module, metaclass=_ConfigCapture):
         better:    whether the first metric of `evaluate` should be "lower" or "higher"
         precision: "auto" lets training use bf16 where the processor is fast at it; "fp32" forbids it
         recipe:    default training settings
+        rates:     learning rates relative to the recipe's, by the beginning of a parameter's name
         trains:    False for baselines that `fit` solves in closed form or that need nothing
         config:    the constructor's arguments, captured; enough to rebuild
         training_record: what the last `fit` did, or None
@@ -112,6 +113,7 @@ class Method(nn.Module, metaclass=_ConfigCapture):
     better: ClassVar[Literal["lower", "higher"]] = "lower"
     precision: ClassVar[Literal["auto", "fp32"]] = "auto"
     recipe: ClassVar[Recipe] = Recipe()
+    rates: ClassVar[dict[str, float]] = {}
     trains: ClassVar[bool] = True
     config: dict[str, Any]
     training_record: "Training | None" = None

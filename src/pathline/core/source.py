@@ -7,7 +7,13 @@ from typing import Any
 from pathline.core.errors import DataError
 from pathline.data import sets
 
-CONTAINERS = {"forecast": "Series", "generate": "Samples", "simulate": "Rollouts", "transport": "Snapshots"}
+CONTAINERS = {
+    "compose": "Environment",
+    "forecast": "Series",
+    "generate": "Samples",
+    "simulate": "Rollouts",
+    "transport": "Snapshots",
+}
 
 
 def container_of(room: str) -> str:

@@ -99,6 +99,16 @@ def train(
         return loop.run(budget or Budget(steps=recipe.steps), resume, progress)
 
 
+def _groups(method: Method) -> list[dict[str, Any]]:
+    """The trainable parameters of `method`, those that learn at one rate together."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad:
+            relative = next((rate for prefix, rate in method.rates.items() if name.startswith(prefix)), 1.0)
+            groups.setdefault(relative, []).append(parameter)
+    return [{"params": parameters, "relative": relative} for relative, parameters in groups.items()]
+
+
 class _Loop:
     """State of one run. The attributes that `_state` lists are exactly what a checkpoint holds."""
 
@@ -130,7 +140,7 @@ class _Loop:
         if compile:
             objective = torch.compile(objective)  # type: ignore[assignment]
         optimizer = torch.optim.AdamW(
-            parameters, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
+            _groups(method), lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
         )
         self.objective, self.optimizer = fabric.setup(objective, optimizer)
         self.parameters = parameters
@@ -204,7 +214,7 @@ class _Loop:
     def _advance(self, batch: Any) -> dict[str, Tensor]:
         """One optimiser step."""
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.total, self.recipe)
+            group["lr"] = group["relative"] * learning_rate(self.step, self.total, self.recipe)
         terms = self.objective(lambda: batch)
         self.fabric.backward(terms["loss"])
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip or math.inf)

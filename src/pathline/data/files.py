@@ -1,6 +1,7 @@
 """A user's own file as a container: `read("speeds.csv", "Series")`."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pathline.data.readers.parquet import read_parquet
 from pathline.data.rollouts import Rollouts
 from pathline.data.samples import Samples
 from pathline.data.series import Series
+from pathline.data.strings import strings_from_table
 from pathline.data.tables import numbers, rollouts_from_table, samples_from_table, series_from_table
 
 _TABLES: dict[str, Callable[..., Any]] = {
@@ -23,13 +25,16 @@ _TABLES: dict[str, Callable[..., Any]] = {
     "Samples": samples_from_table,
     "Rollouts": rollouts_from_table,
     "Snapshots": populations_from_table,
+    "Environment": strings_from_table,
 }
 _READERS = {".csv": read_csv, ".txt": read_csv, ".parquet": read_parquet}
+_AS_TEXT = partial(read_csv, as_text=True)
+_VERBATIM: dict[str, Callable[..., Any]] = {**_READERS, ".csv": _AS_TEXT, ".txt": _AS_TEXT}
 
 
 def read(path: str | Path, container: str, graph: str | Path | None = None, **options: Any) -> Any:
     """Read csv, parquet, npz or npy (by the file's ending), or a folder of pictures, into a `container`: "Series",
-    "Samples", "Rollouts" or "Snapshots".
+    "Samples", "Rollouts", "Snapshots" or "Environment" (strings and their rewards, as csv or parquet).
 
     Args:
         graph: a csv matrix of edge weights between the sensors of a Series, without header, in their order.
@@ -51,10 +56,11 @@ def read(path: str | Path, container: str, graph: str | Path | None = None, **op
         return read_images(path, options.get("size"))
     if options.pop("size", None) is not None:
         raise DataError(f"{path}: a size goes with a folder of pictures, not with a file")
-    if path.suffix in (".npz", ".npy"):
+    readers = _VERBATIM if container == "Environment" else _READERS
+    if path.suffix in (".npz", ".npy") and container != "Environment":
         data = _from_arrays(read_npz(path) if path.suffix == ".npz" else read_npy(path), path, container, options)
-    elif path.suffix in _READERS:
-        data = _TABLES[container](_READERS[path.suffix](path), str(path), **options)
+    elif path.suffix in readers:
+        data = _TABLES[container](readers[path.suffix](path), str(path), **options)
     elif path.suffix in (".xyz", ".extxyz") and container == "Rollouts":
         from pathline.data.readers.extxyz import rollouts_from_forces
 
@@ -64,8 +70,11 @@ def read(path: str | Path, container: str, graph: str | Path | None = None, **op
 
         data = read_h5ad(path, **options)
     else:
-        own = {"Rollouts": [".xyz"], "Snapshots": [".h5ad"]}.get(container, [])
-        known = ", ".join([*_READERS, ".npz", ".npy", *own])
+        arrays = [".npz", ".npy"]
+        also = {"Rollouts": [*arrays, ".xyz"], "Snapshots": [*arrays, ".h5ad"], "Environment": []}.get(
+            container, arrays
+        )
+        known = ", ".join([*_READERS, *also])
         raise DataError(f"{path}: {container} is read from {known}; the ending '{path.suffix}' is none of these")
     if graph is not None:
         if not isinstance(data, Series):

@@ -15,6 +15,7 @@ from pathline.data.fetch import fetch
 
 if TYPE_CHECKING:
     from pathline.data.container import Container
+    from pathline.data.environment import Environment
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
     from pathline.data.series import Series
@@ -172,10 +173,53 @@ def _cells(key: str) -> "Callable[[], Snapshots]":
     return build
 
 
+def _string_table(key: str) -> "Callable[[], Environment]":
+    def build() -> "Environment":
+        from pathline.data import strings
+
+        read = {"tfbind8": strings.tfbind8, "qm9-strings": strings.qm9_strings}[key]
+        return read(fetch(key, facts()[key])[0])
+
+    return build
+
+
 def _simulated_cells() -> "Snapshots":
     from pathline.sims.cells import simulated_cells
 
     return simulated_cells()
+
+
+def _hypergrid() -> "Environment":
+    from pathline.sims.environments import Hypergrid
+
+    return Hypergrid(dims=4, side=8, r0=1e-3)
+
+
+def _bits() -> "Environment":
+    from pathline.sims.environments import random_bits
+
+    return random_bits(length=16, word=4, modes=8, seed=0)
+
+
+def _sets() -> "Environment":
+    from pathline.sims.environments import random_sets
+
+    return random_sets(items=60, size=45, seed=0)
+
+
+def _continuous(key: str) -> "Callable[[], Environment]":
+    def build() -> "Environment":
+        from pathline.sims import environments as worlds
+
+        made: dict[str, Callable[[], Environment]] = {
+            "box": worlds.Box,
+            "torus": worlds.Torus,
+            "gaussian-grid": lambda: worlds.Diffusion(guided=True, sigma=2.2),
+            "spike-and-slab": lambda: worlds.SpikeAndSlab(noise=2.0),
+        }
+        return made[key]()
+
+    return build
 
 
 _LOADERS: dict[str, Callable[[], Any]] = {
@@ -195,4 +239,13 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "single-cell-simulated": _cells("single-cell-simulated"),
     "single-cell-hematopoiesis": _cells("single-cell-hematopoiesis"),
     "simulated-cells": _simulated_cells,
+    "hypergrid": _hypergrid,
+    "bits": _bits,
+    "sets": _sets,
+    "tfbind8": _string_table("tfbind8"),
+    "qm9-strings": _string_table("qm9-strings"),
+    "box": _continuous("box"),
+    "torus": _continuous("torus"),
+    "gaussian-grid": _continuous("gaussian-grid"),
+    "spike-and-slab": _continuous("spike-and-slab"),
 }

@@ -2,14 +2,17 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from pathline.data.errors import DataError
 
 
-def read_csv(path: str | Path) -> pd.DataFrame:
+def read_csv(path: str | Path, as_text: bool = False) -> pd.DataFrame:
     """The table as it stands: one header row, then data. Row 1 of the file is the header.
+
+    as_text: leave every cell as it is written: "007" is no number, and "NA" no gap
 
     Raises:
         DataError: no such file, an empty one, rows of unequal length, duplicate column names, or not text.
@@ -18,7 +21,8 @@ def read_csv(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     try:
-        table = pd.read_csv(path, low_memory=False, skipinitialspace=True)
+        plain: dict[str, Any] = {"dtype": str, "keep_default_na": False} if as_text else {"low_memory": False}
+        table = pd.read_csv(path, skipinitialspace=True, **plain)
     except pd.errors.EmptyDataError:
         raise DataError(f"{path}: the file is empty; it needs a header row and data") from None
     except pd.errors.ParserError as error:
@@ -34,7 +38,8 @@ def read_csv(path: str | Path) -> pd.DataFrame:
         raise DataError(f"{path}, row 1: two columns are named '{twice.iloc[0]}'; give each its own name")
     if not len(table):
         raise DataError(f"{path}: there is a header but no data row")
-    if bool(table.iloc[:, -1].isna().any()):  # the mark that pandas leaves of a row that is too short
+    last = table.iloc[:, -1]
+    if bool((last.isna() | (last == "")).any()):  # the mark that pandas leaves of a row that is too short
         _require_whole_rows(path, len(header))
     return table
 
