@@ -76,6 +76,15 @@ def test_a_fingerprint_changes_with_code_and_not_with_words(tmp_path):
     assert prints[0] == prints[1] != prints[2]
 
 
+def test_what_a_claim_tried_is_words_but_what_it_requires_is_code(tmp_path):
+    file = tmp_path / "claim.py"
+    prints = []
+    for body in ("tried = ('a',)\n    require = 1", "require = 1", "tried = 'b'\n    require = 2"):
+        file.write_text(f"class One:\n    {body}\n")
+        prints.append(source_fingerprint([file]))
+    assert prints[0] == prints[1] != prints[2]
+
+
 def test_evidence_whose_method_changed_is_stale(tmp_path, monkeypatch):
     record(run_claim(Halved(), log=False), tmp_path)
     claim_file = module.Path(module.__file__).parents[1] / "claims" / "generate" / "meanflow.py"
