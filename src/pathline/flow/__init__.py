@@ -6,7 +6,16 @@ likelihood.
     samples = integrate(as_velocity(net), noise, time_grid(8), method="midpoint").final
 """
 
+from pathline.flow.bayesian import CategoricalBayesianFlow, GaussianBayesianFlow, bin_centres, bin_probabilities
 from pathline.flow.couplings import independent, minibatch_optimal_transport
+from pathline.flow.edm import (
+    Denoiser,
+    NoiseSchedule,
+    Preconditioning,
+    denoising_loss,
+    denoising_slope,
+    denoising_walk,
+)
 from pathline.flow.guidance import drop_labels, guided_velocity
 from pathline.flow.likelihood import (
     Likelihood,
@@ -35,6 +44,7 @@ from pathline.flow.paths import (
     VarianceExploding,
     VariancePreserving,
 )
+from pathline.flow.poisson import oracle_denoiser, poisson_field, poisson_noise, posterior_mean, posterior_weights
 from pathline.flow.velocity import (
     Velocity,
     VelocityNetwork,
@@ -47,18 +57,28 @@ from pathline.flow.velocity import (
 )
 
 __all__ = [
+    "CategoricalBayesianFlow",
+    "Denoiser",
+    "GaussianBayesianFlow",
     "GaussianPath",
     "Likelihood",
     "MeanVelocityLoss",
+    "NoiseSchedule",
     "OptimalTransport",
+    "Preconditioning",
     "Schedule",
     "VarianceExploding",
     "VariancePreserving",
     "Velocity",
     "VelocityNetwork",
     "as_velocity",
+    "bin_centres",
+    "bin_probabilities",
     "bits_per_dimension",
     "check_jvp",
+    "denoising_loss",
+    "denoising_slope",
+    "denoising_walk",
     "divergence",
     "drop_labels",
     "error_by_interval",
@@ -74,6 +94,11 @@ __all__ = [
     "mean_velocity_target",
     "minibatch_optimal_transport",
     "noise_matching_loss",
+    "oracle_denoiser",
+    "poisson_field",
+    "poisson_noise",
+    "posterior_mean",
+    "posterior_weights",
     "rademacher",
     "sample_mean_velocity",
     "squared_error",
