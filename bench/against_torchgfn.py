@@ -14,13 +14,13 @@ from gfn.gflownet import TBGFlowNet
 from gfn.gym import HyperGrid
 from gfn.preprocessors import KHotPreprocessor
 from gfn.utils.modules import MLP
-from pathline.compose.subtb import SubTB
-from pathline.sims.environments.hypergrid import Hypergrid
 from torch import Tensor, nn
 
 from bench.side_by_side import Measured, Side, conditions, in_turn, parameters
+from pathline.compose.subtb import SubTB
 from pathline.core.budget import steps
 from pathline.core.train import train
+from pathline.sims.environments.hypergrid import Hypergrid
 
 DIMS, EDGE, BATCH, WIDTH, DEPTH, ITERATIONS = 4, 8, 64, 256, 2, 30
 R0, R1, R2 = 0.1, 0.5, 2.0

@@ -127,3 +127,8 @@ def test_dit_refuses_patches_that_do_not_tile() -> None:
 
 def test_the_desk_network_of_digits_has_0_6_million_parameters() -> None:
     assert 0.55e6 < sum(p.numel() for p in ResidualMLP(64).parameters()) < 0.7e6
+
+
+def test_dropout_disturbs_training_alone() -> None:
+    net, x, t = ResidualMLP(3, width=16, blocks=1, dropout=0.5), torch.randn(4, 3), torch.rand(4)
+    assert not torch.equal(net.train()(x, t), net(x, t)) and torch.equal(net.eval()(x, t), net(x, t))

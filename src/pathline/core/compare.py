@@ -62,7 +62,9 @@ class Leaderboard:
 
     @property
     def metrics(self) -> list[str]:
-        return next((list(arm.metrics) for arm in self.arms if arm.metrics), [])
+        """Those that every arm has, in the order of the first."""
+        known = [arm.metrics for arm in self.arms if arm.metrics]
+        return [metric for metric in known[0] if all(metric in other for other in known)] if known else []
 
     @property
     def best(self) -> Arm:

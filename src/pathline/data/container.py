@@ -15,6 +15,8 @@ from torch import Tensor
 
 from pathline.data.errors import DataError
 
+IF_USED = {"fingerprint": "if used"}
+
 
 def _index(value: Any, index: Any) -> Any:
     return value[index] if isinstance(value, Tensor) else value
@@ -89,12 +91,17 @@ class Container(ABC):
             yield self.gather(index)
 
     def fingerprint(self) -> str:
-        """sha256 over every tensor and plain field except the name: equal data, equal fingerprint."""
+        """sha256 over every tensor and plain field except the name: equal data, equal fingerprint.
+
+        A field with the metadata `IF_USED` counts only where it is set: data that do not use it keep their fingerprint.
+        """
         digest = hashlib.sha256()
         for field in fields(self):
             if field.name == "name":
                 continue
             value = getattr(self, field.name)
+            if field.metadata == IF_USED and value == field.default:
+                continue
             entries = value.items() if isinstance(value, dict) else [("", value)]
             for key, entry in entries:
                 digest.update(f"{field.name}/{key}".encode())

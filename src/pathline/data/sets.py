@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathline.data.snapshots import Snapshots
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
+STRETCH = 32  # letters of one sample of text
 _1_MARCH_2012 = 1_330_560_000  # local midnight as seconds since 1970
 _1_OCTOBER_2020 = 1_601_510_400
 
@@ -101,6 +102,28 @@ def _digits() -> "Samples":
     table = load_digits()
     pixels = torch.tensor(table.images).float()[:, None] / 8 - 1
     return Samples(values=pixels, labels=torch.tensor(table.target).long(), bounds=(-1.0, 1.0))
+
+
+def _binary_digits() -> "Samples":
+    """1 where a digit has at least half of the ink, 0 elsewhere."""
+    digits = _digits()
+    return replace(digits, values=(digits.values >= 0).float(), bounds=(0.0, 1.0), levels=2)
+
+
+def _pydoc_text() -> "Samples":
+    """Lower-case letters and single spaces, cut into stretches; the text is that of the running version of Python."""
+    import re
+    from pydoc_data.topics import topics
+
+    import torch
+
+    from pathline.data.samples import Samples
+
+    alphabet = " abcdefghijklmnopqrstuvwxyz"
+    text = re.sub(r"[^a-z]+", " ", " ".join(topics[key] for key in sorted(topics)).lower())
+    text = text[: len(text) // STRETCH * STRETCH]
+    places = torch.tensor([alphabet.index(letter) for letter in text]).view(-1, STRETCH)
+    return Samples(values=places.float(), symbols=tuple(alphabet))
 
 
 def _fashion_mnist() -> "Samples":
@@ -227,6 +250,8 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "montevideo-bus": _montevideo_bus,
     "simulated-roads": _simulated_roads,
     "digits": _digits,
+    "binary-digits": _binary_digits,
+    "pydoc-text": _pydoc_text,
     "fashion-mnist": _fashion_mnist,
     "two-moons": _points("two-moons"),
     "checkerboard": _points("checkerboard"),

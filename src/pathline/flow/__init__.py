@@ -6,7 +6,16 @@ likelihood.
     samples = integrate(as_velocity(net), noise, time_grid(8), method="midpoint").final
 """
 
+from pathline.flow.bayesian import CategoricalBayesianFlow, GaussianBayesianFlow, bin_centres, bin_probabilities
 from pathline.flow.couplings import independent, minibatch_optimal_transport
+from pathline.flow.edm import (
+    Denoiser,
+    NoiseSchedule,
+    Preconditioning,
+    denoising_loss,
+    denoising_slope,
+    denoising_walk,
+)
 from pathline.flow.guidance import drop_labels, guided_velocity
 from pathline.flow.likelihood import (
     Likelihood,
@@ -47,6 +56,7 @@ from pathline.flow.paths import (
     VarianceExploding,
     VariancePreserving,
 )
+from pathline.flow.poisson import oracle_denoiser, poisson_field, poisson_noise, posterior_mean, posterior_weights
 from pathline.flow.velocity import (
     Velocity,
     VelocityNetwork,
@@ -59,10 +69,15 @@ from pathline.flow.velocity import (
 )
 
 __all__ = [
+    "CategoricalBayesianFlow",
+    "Denoiser",
+    "GaussianBayesianFlow",
     "GaussianPath",
     "Likelihood",
     "MeanVelocityLoss",
+    "NoiseSchedule",
     "OptimalTransport",
+    "Preconditioning",
     "Schedule",
     "VarianceExploding",
     "VariancePreserving",
@@ -70,8 +85,13 @@ __all__ = [
     "VelocityNetwork",
     "as_velocity",
     "barycentric_map",
+    "bin_centres",
+    "bin_probabilities",
     "bits_per_dimension",
     "check_jvp",
+    "denoising_loss",
+    "denoising_slope",
+    "denoising_walk",
     "density_along",
     "divergence",
     "drop_labels",
@@ -90,6 +110,11 @@ __all__ = [
     "mean_velocity_target",
     "minibatch_optimal_transport",
     "noise_matching_loss",
+    "oracle_denoiser",
+    "poisson_field",
+    "poisson_noise",
+    "posterior_mean",
+    "posterior_weights",
     "rademacher",
     "relative_mass_error",
     "sample_mean_velocity",

@@ -6,6 +6,8 @@ need is here: the data's scale, labels, seeds, and the metrics, which are distan
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 DRAWN = 2000  # samples an evaluation draws; fewer would bias the Frechet distance upwards
 GLANCE = 500  # and a look during training
+ON_THE_WAY = 0x5851F42D  # keeps what is drawn on the way independent of where it started
 PART = 1024  # samples carried together, which bounds the memory
 
 
@@ -110,8 +113,9 @@ class Generator(Method):
 
     @abstractmethod
     def carry(self, noise: Tensor, labels: Tensor | None, steps: int, keep: str = "last", **options: Any) -> Carried:
-        """Carry standard normal `noise` (count, *shape) to samples in scaled units.
+        """Carry `noise` (count, *shape), drawn from the `prior`, to samples in scaled units.
 
+        What is drawn on the way comes from torch's global generator, which `draw` and `paths` seed and give back.
         labels: (count,) int64, or None without classes; keep: "all" states on the way or only the "last";
         options: the method's own settings of sampling
         """
@@ -134,10 +138,11 @@ class Generator(Method):
     ) -> Generated:
         """`sample`, with the labels and the number of network calls beside the values."""
         noise, chosen, steps = self._prepare(n, steps, seed, labels)
-        parts = [
-            self.carry(noise[i : i + PART], None if chosen is None else chosen[i : i + PART], steps, **options)
-            for i in range(0, n, PART)
-        ]
+        with self._drawing(seed):
+            parts = [
+                self.carry(noise[i : i + PART], None if chosen is None else chosen[i : i + PART], steps, **options)
+                for i in range(0, n, PART)
+            ]
         values = self.unscaled(torch.cat([part.states[-1] for part in parts]))
         return Generated(values, chosen, max(part.evaluations for part in parts))
 
@@ -147,7 +152,16 @@ class Generator(Method):
     ) -> Tensor:
         """Where `n` samples come from: (nodes, n, *shape) from noise to data, in the data's own units."""
         noise, chosen, steps = self._prepare(n, steps, seed, labels)
-        return self.unscaled(self.carry(noise, chosen, steps, keep="all", **options).states)
+        with self._drawing(seed):
+            return self.unscaled(self.carry(noise, chosen, steps, keep="all", **options).states)
+
+    @contextmanager
+    def _drawing(self, seed: int) -> Iterator[None]:
+        """Random numbers on the way follow from `seed` too, in a stream of their own."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed ^ ON_THE_WAY)
+            yield
 
     def prior(self, n: int, generator: torch.Generator) -> Tensor:
         """What samples start from, (n, *shape) in scaled units: standard normal noise, unless a method has another."""

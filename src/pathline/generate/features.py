@@ -1,10 +1,12 @@
 """How far generated samples are from real ones: distances between two sets of points, and fixed features for images.
 
     Frechet distance      ||m_a - m_b||^2 + tr(S_a + S_b - 2 (S_a S_b)^1/2)    of the Gaussians fitted to two sets
+    energy distance       2 E|a - b| - E|a - a'| - E|b - b'|
     sliced Wasserstein-2  (mean over directions of W_2^2 of the two projections)^1/2, each projection solved exactly
 
 Heusel et al., 2017, "GANs Trained by a Two Time-Scale Update Rule", arXiv:1706.08500 (Frechet distance in the features
-of a classifier); Bonneel et al., 2015, "Sliced and Radon Wasserstein Barycenters of Measures" (slicing).
+of a classifier); Szekely, Rizzo, 2013, "Energy statistics" (energy distance); Bonneel et al., 2015, "Sliced and Radon
+Wasserstein Barycenters of Measures" (slicing).
 
 Pixels are a poor place for the Frechet distance, so images of two kinds are compared in the 32 features of a small
 fixed classifier, each of unit variance over the classifier's training images. scripts/train_features.py trained them on
@@ -118,6 +120,16 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: int = 256, seed: int = 
     generator = torch.Generator().manual_seed(seed)
     lines = F.normalize(torch.randn(a.shape[1], directions, generator=generator, dtype=torch.float64), dim=0)
     return math.sqrt(float(wasserstein_1d(a @ lines, b @ lines).mean()))
+
+
+def energy_distance(a: Tensor, b: Tensor) -> float:
+    """Energy distance without bias, in the units of the data; of two sets from one law it may fall a little below 0.
+
+    a, b: (count, ...), flattened; the counts may differ.
+    """
+    a, b = _rows(a, b)
+    within = sum(float(torch.cdist(x, x).sum()) / (len(x) * (len(x) - 1)) for x in (a, b))
+    return 2 * float(torch.cdist(a, b).mean()) - within
 
 
 def wasserstein_1d(a: Tensor, b: Tensor) -> Tensor:

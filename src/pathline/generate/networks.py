@@ -23,6 +23,7 @@ def velocity_network(
     depth: int = 4,
     classes: int = 0,
     interval: bool = False,
+    dropout: float = 0.0,
 ) -> nn.Module:
     """A network net(x, t, r, label) for samples of `shape`.
 
@@ -31,6 +32,7 @@ def velocity_network(
     depth:    blocks of an MLP or a DiT; a U-Net has three levels whatever it says
     classes:  0 for a network without labels
     interval: whether it is told the end r of an interval [t, r]
+    dropout:  share of hidden values set to 0 in training, of an MLP
     """
     image = len(shape) == 3
     if network == "auto":
@@ -44,7 +46,7 @@ def velocity_network(
     width, labels = width or WIDTHS[network], classes or None
     try:
         if network == "mlp":
-            return ResidualMLP(shape, width, depth, num_classes=labels, interval=interval)
+            return ResidualMLP(shape, width, depth, num_classes=labels, interval=interval, dropout=dropout)
         if network == "unet":
             return UNet(shape[0], width, num_classes=labels, interval=interval)
         return DiT(shape, width=width, depth=depth, num_classes=labels, interval=interval)

@@ -29,17 +29,18 @@ class MLP(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """h + W2 SiLU(W1 LayerNorm(h) + c), h and c: (batch, width)."""
+    """h + W2 dropout(SiLU(W1 LayerNorm(h) + c)), h and c: (batch, width)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.inner = nn.Linear(width, width)
         self.outer = nn.Linear(width, width)
         self.activation = nn.SiLU()
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        update: Tensor = self.outer(self.activation(self.inner(self.norm(h)) + condition))
+        update: Tensor = self.outer(self.dropout(self.activation(self.inner(self.norm(h)) + condition)))
         return h + update
 
 
@@ -58,6 +59,7 @@ class ResidualMLP(nn.Module):
         blocks: int = 4,
         num_classes: int | None = None,
         interval: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
@@ -65,7 +67,7 @@ class ResidualMLP(nn.Module):
         size = math.prod(self.shape)
         self.condition = Conditioning(width, num_classes, interval)
         self.lift = nn.Linear(size, width)
-        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(blocks))
+        self.blocks = nn.ModuleList(ResidualBlock(width, dropout) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, size)
 
