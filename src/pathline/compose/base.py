@@ -1,15 +1,13 @@
 """The room's verb: build objects with probability in proportion to a reward.
 
 A composer learns from an `Environment`: what there is to build, and how good it is. Everything that all of them need is
-here: the environment as part of the method, the count of reward calls, and the metrics, which ask how close the
-sampler's
-law is to the reward: exactly where the objects can be enumerated.
+here: the environment as part of the method, the count of reward calls, and the metrics, which ask how close the law of
+the sampler is to the reward: exactly where the objects can be enumerated.
 """
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -30,8 +28,7 @@ BACKWARD = 32  # trajectories per object that estimate its probability where it 
 PART = 1024  # trajectories drawn together, which bounds the memory
 
 
-@dataclass(frozen=True)
-class Composed:
+class Composed(NamedTuple):
     """objects: (n, width) finished states of the environment; log_rewards: (n,) log R, nan if the method was loaded
     without the reward it learned from; log_probabilities: (n,) of the sampler, exact where the objects can be
     enumerated, else estimated from backward trajectories; nan where the sampler has none (MCMC)."""
@@ -200,8 +197,7 @@ class FlowComposer(Composer):
     lamda, weighting: of "subtb", see `sub_trajectory_balance`
     epsilon:        share of uniform moves while exploring
     learn_backward: P_B from the network instead of uniform over the parents
-    piece:          learn from one random piece of so many moves of each trajectory, and never see the rest; None: from
-                    all
+    piece:          learn from one random piece of so many moves of each trajectory alone; None learns from all of it
     shared:         one trunk for policy and flow, or a network for each
     """
 

@@ -56,8 +56,7 @@ class ReplayTB(FlowComposer):
     replay: "prioritised" or "uniform", see `Replay`
 
     log Z starts where the first trajectories put it.
-    Shen et al., 2023, arXiv:2305.07170; trajectories to replayed objects are drawn anew and scored by P_F and P_B of
-    now.
+    Shen et al., 2023, arXiv:2305.07170; trajectories to replayed objects are drawn anew and scored by today's policy.
     """
 
     recipe = Recipe(steps=600, batch_size=32, lr=1e-3, schedule="constant", clip=10.0, validations=5)

@@ -143,8 +143,8 @@ def _subclasses(cls: type) -> list[type]:
 class DiscreteEnvironment(Environment):
     """Objects of finitely many kinds, built move by move. A state is a row of small integers; a move adds exactly one
     to its depth, and the same number names a move and its undoing. No two legal moves lead to the same child, and no
-    two undone
-    ones to the same parent: where two would, one of them is not legal, so that masks count children and parents.
+    two undone ones to the same parent: where two would, one of them is not legal, so that masks count children and
+    parents.
 
     The class says (as attributes or properties) how `width` integers make a state, with `radix` values each, how many
     `actions` there are, the most moves to an object (`bound`), and how many numbers (`features`) `encode` gives a

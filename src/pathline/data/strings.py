@@ -40,8 +40,7 @@ def strings_from_table(
 
     Raises:
         DataError: naming the file, row and column of a reward that is no number or negative, an empty or repeated
-        string, or
-            a letter that is not of `alphabet`.
+            string, or a letter that is not of `alphabet`.
     """
     from pathline.sims.environments import Strings
 

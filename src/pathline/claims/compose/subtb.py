@@ -2,9 +2,8 @@
 
 The arms are one class with one network, one explorer (the policy itself) and one number of trajectories; they differ
 in the objective. The distance to the target is exact, by a sweep over all states. It is the speed that is claimed, the
-mean
-distance on the way: with more trajectories the arms meet, and on an easy grid of 16 x 16 cells with a reward of at
-least 0.1 everywhere trajectory balance ends closer, which is recorded beside the claim.
+mean distance on the way: with more trajectories the arms meet, and on an easy grid of 16 x 16 cells with a reward of
+at least 0.1 everywhere trajectory balance ends closer, which is recorded beside the claim.
 """
 
 import tempfile

@@ -23,7 +23,6 @@ class Strings(DiscreteEnvironment):
 
     growth:   "end" appends, "both" appends or prepends
     letters, rewards: a table: (rows, longest) int64 with letters 1 .. K and 0 beyond a string's end, and (rows,)
-    rewards
     floor:    reward of strings that the table does not list, and the least reward of those that it does
     exponent: beta of R = reward^beta
     reward:   a function of your own instead of a table: (n, longest) letters as above -> rewards (n,) above 0
