@@ -1,8 +1,11 @@
-"""How the learning rate moves over a run."""
+"""How the learning rate moves over a run, and which weights learn at a rate of their own."""
 
 import math
+from typing import Any
 
-from pathline.core.method import Recipe
+from torch import nn
+
+from pathline.core.method import Method, Recipe
 
 
 def learning_rate(step: int, total: int, recipe: Recipe) -> float:
@@ -14,3 +17,14 @@ def learning_rate(step: int, total: int, recipe: Recipe) -> float:
         return recipe.lr
     through = (step - warmup) / max(1, total - warmup)
     return recipe.lr * (recipe.final + (1 - recipe.final) * 0.5 * (1 + math.cos(math.pi * through)))
+
+
+def rate_groups(method: Method) -> list[dict[str, Any]]:
+    """The trainable parameters of `method`, those that learn at one rate together; `relative` is that rate in units of
+    the recipe's."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad:
+            relative = next((rate for prefix, rate in method.rates.items() if name.startswith(prefix)), 1.0)
+            groups.setdefault(relative, []).append(parameter)
+    return [{"params": parameters, "relative": relative} for relative, parameters in groups.items()]

@@ -26,7 +26,7 @@ from pathline.core.errors import Interrupted, MethodError, RunError, TrainingErr
 from pathline.core.method import Method, Recipe
 from pathline.core.precision import precision_mode
 from pathline.core.progress import Progress
-from pathline.core.schedule import learning_rate
+from pathline.core.schedule import learning_rate, rate_groups
 from pathline.core.signals import graceful_signals
 from pathline.core.training import Training
 
@@ -99,16 +99,6 @@ def train(
         return loop.run(budget or Budget(steps=recipe.steps), resume, progress)
 
 
-def _groups(method: Method) -> list[dict[str, Any]]:
-    """The trainable parameters of `method`, those that learn at one rate together."""
-    groups: dict[float, list[nn.Parameter]] = {}
-    for name, parameter in method.named_parameters():
-        if parameter.requires_grad:
-            relative = next((rate for prefix, rate in method.rates.items() if name.startswith(prefix)), 1.0)
-            groups.setdefault(relative, []).append(parameter)
-    return [{"params": parameters, "relative": relative} for relative, parameters in groups.items()]
-
-
 class _Loop:
     """State of one run. The attributes that `_state` lists are exactly what a checkpoint holds."""
 
@@ -140,7 +130,7 @@ class _Loop:
         if compile:
             objective = torch.compile(objective)  # type: ignore[assignment]
         optimizer = torch.optim.AdamW(
-            _groups(method), lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
+            rate_groups(method), lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
         )
         self.objective, self.optimizer = fabric.setup(objective, optimizer)
         self.parameters = parameters
