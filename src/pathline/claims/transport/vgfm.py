@@ -3,7 +3,8 @@
 Toggle-switch cultures of 2400 progenitors are measured at five times; a sixth of each is learned from (400 cells of
 the first), a twenty-fourth picks the weights, the rest tests, and so does the whole culture at the middle time, which
 nobody learns from. The measured masses are those of the whole cultures. Options (tau and the share of fitting; noise
-and the decay of the learning rate, for all arms alike) were chosen on seeds 100 and 101.
+and the decay of the learning rate, for all arms alike) were chosen on seeds 100 and 101, by their test parts; tau and
+the share as they stand were never piloted together.
 """
 
 from typing import TYPE_CHECKING
