@@ -10,6 +10,7 @@ import typer
 
 # What a file's numbers mean; a run remembers it and takes other words for other files.
 FILE: Mapping[str, Any] = {
+    "task": Annotated[str | None, typer.Option(help="What to learn, in rooms with several tasks (see the docs).")],
     "interval": Annotated[float | None, typer.Option(help="Time between rows or frames (seconds for series).")],
     "time_column": Annotated[
         str | None, typer.Option("--time-column", "--time-key", help="Name of the column of times.")

@@ -314,7 +314,7 @@ def compare(
         seeds=chosen,
         budget=str(budget) if budget is not None else "each method's own",
         better=better,
-        naive=trivial[0],
+        naive=next((key for key in trivial if key in classes), ""),
         arms=list(arms.values()),
         seconds=time.monotonic() - began,
         models=models,

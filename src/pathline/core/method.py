@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -196,6 +196,10 @@ class Method(nn.Module, metaclass=_ConfigCapture):
     def predict(self, data: Any, seed: int = 0) -> "pd.DataFrame":
         """The room's verb applied to `data`, as a table to write to a file."""
         raise NotImplementedError
+
+    def writers(self) -> dict[str, Callable[[Any, Path, int], None]]:
+        """Files other than tables that `predict --out` can write: ending -> function of (data, path, seed)."""
+        return {}
 
     @classmethod
     def figures(cls, methods: "dict[str, Method]", data: Any) -> list[Figure]:

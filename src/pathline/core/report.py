@@ -40,8 +40,8 @@ def board_table(board: "Leaderboard") -> tuple[list[str], list[tuple[str, list[C
     """Heads and rows of a leaderboard; a row comes with its kind: "best", "baseline" or ""."""
     from pathline.core import catalog
 
-    naive = catalog.entry(board.naive).key
-    heads = ["method", *board.metrics, f"skill over {naive}", "seconds", "parameters"]
+    over = f" over {catalog.entry(board.naive).key}" if board.naive else ""
+    heads = ["method", *board.metrics, f"skill{over}", "seconds", "parameters"]
     rows = []
     for place, arm in enumerate(board.arms):
         kind = "best" if place == 0 else "baseline" if arm.baseline else ""
