@@ -23,6 +23,10 @@ FILE: Mapping[str, Any] = {
     "growth": Annotated[str | None, typer.Option(help="Where strings grow: end, or both.")],
     "floor": Annotated[float | None, typer.Option(help="Reward of strings that the file does not list.")],
     "exponent": Annotated[float | None, typer.Option(help="Power of the reward; more favours the best.")],
+    "speed": Annotated[float | None, typer.Option(help="Of an equation: the constant speed that carries u.")],
+    "self_advection": Annotated[float | None, typer.Option(help="Of an equation: 1 if u carries itself, else 0.")],
+    "viscosity": Annotated[float | None, typer.Option(help="Of an equation: how fast u spreads.")],
+    "duration": Annotated[float | None, typer.Option(help="Of an equation: the time to solve it for.")],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.

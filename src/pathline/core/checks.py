@@ -17,6 +17,7 @@ from pathline.core.errors import DataError
 from pathline.core.method import Method
 from pathline.data.container import Split
 from pathline.data.environment import Environment
+from pathline.data.equation import Equation
 from pathline.data.rollouts import Rollouts
 from pathline.data.samples import Samples
 from pathline.data.series import Series
@@ -97,12 +98,19 @@ def tiny_densities() -> Environment:
     return Box(delta=0.5, waves=1, name="tiny-densities")
 
 
+def tiny_equation() -> Equation:
+    """A wave that is carried once around and fades."""
+    x = torch.arange(32) * (2 * torch.pi / 32)
+    return Equation(initial=x.sin(), speed=1.0, viscosity=0.1, frames=9, name="tiny-equation")
+
+
 TINY: dict[type, Callable[[], Any]] = {
     Series: tiny_series,
     Samples: tiny_samples,
     Rollouts: tiny_rollouts,
     Snapshots: tiny_snapshots,
     Environment: tiny_environment,
+    Equation: tiny_equation,
     ContinuousEnvironment: tiny_densities,
 }
 WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
@@ -111,6 +119,7 @@ WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
     Rollouts: tiny_samples,
     Snapshots: tiny_samples,
     Environment: tiny_samples,
+    Equation: tiny_samples,
     ContinuousEnvironment: tiny_samples,
 }
 
@@ -245,6 +254,8 @@ def _misshapen(data: Any) -> Any:
         from pathline.sims.environments import Hypergrid
 
         return Hypergrid(name="odd-environment")
+    if isinstance(data, Equation):
+        return replace(data, initial=data.initial[:-1], name="odd-equation")
     more = torch.ones(*data.positions.shape[:3:2], 3)
     return replace(data, features=more, name="odd-rollouts")
 

@@ -17,6 +17,7 @@ CONTAINERS: dict[str, tuple[str, ...]] = {
     "transport": ("Snapshots",),
 }
 TASKS: dict[str, dict[str, str]] = {
+    "simulate": {"bodies": "Rollouts", "meshes": "Meshes", "fields": "Fields", "equation": "Equation"},
     "perceive": {"pick": "Waveforms", "flow": "Pairs", "next-frames": "Clips", "classify": "Sequences"},
 }
 

@@ -6,6 +6,7 @@ from pathline._lazy import attach
 
 if TYPE_CHECKING:
     from pathline.data.container import Batch, Container, Split
+    from pathline.data.equation import Equation, Nodes
     from pathline.data.errors import DataError
     from pathline.data.files import read
     from pathline.data.measurements import Measurements, Readings
@@ -21,7 +22,9 @@ __all__ = [
     "Container",
     "DataError",
     "Draw",
+    "Equation",
     "Measurements",
+    "Nodes",
     "Readings",
     "Rollouts",
     "Samples",
@@ -37,6 +40,7 @@ __all__ = [
 
 _HOMES = {
     "container": ("Batch", "Container", "Split"),
+    "equation": ("Equation", "Nodes"),
     "errors": ("DataError",),
     "files": ("read",),
     "measurements": ("Measurements", "Readings"),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pathline.data import formats
+from pathline.data.equation import equation_from_table
 from pathline.data.errors import DataError
 from pathline.data.population_tables import populations_from_table
 from pathline.data.readers.csv import read_csv, read_matrix
@@ -28,6 +29,7 @@ _TABLES: dict[str, Callable[..., Any]] = {
     "Rollouts": rollouts_from_table,
     "Snapshots": populations_from_table,
     "Environment": strings_from_table,
+    "Equation": equation_from_table,
 }
 _READERS = {".csv": read_csv, ".txt": read_csv, ".parquet": read_parquet}
 _AS_TEXT = partial(read_csv, as_text=True)

@@ -25,6 +25,7 @@ FORMATS: dict[str, dict[str, str]] = {
 # Endings that `pathline.data.files` reads by itself.
 TABLES: dict[str, tuple[str, ...]] = {
     "Environment": (".csv", ".txt", ".parquet"),
+    "Equation": (".csv", ".txt", ".parquet"),
     "Rollouts": (".csv", ".txt", ".parquet", ".npz", ".npy"),
     "Samples": (".csv", ".txt", ".parquet", ".npz", ".npy"),
     "Series": (".csv", ".txt", ".parquet", ".npz", ".npy"),

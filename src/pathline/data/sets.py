@@ -16,6 +16,7 @@ from pathline.data.fetch import fetch
 if TYPE_CHECKING:
     from pathline.data.container import Container
     from pathline.data.environment import Environment
+    from pathline.data.equation import Equation
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
     from pathline.data.series import Series
@@ -90,6 +91,20 @@ def _simulated_roads() -> "Series":
     from pathline.sims.roads import simulated_roads
 
     return simulated_roads()
+
+
+def _equation(mean: float, **facts: Any) -> "Callable[[], Equation]":
+    """A sine wave on 256 places, plus a mean."""
+
+    def build() -> "Equation":
+        import torch
+
+        from pathline.data.equation import Equation
+
+        x = torch.arange(256, dtype=torch.float64) * (2 * torch.pi / 256)
+        return Equation(initial=x.sin() + mean, **facts)
+
+    return build
 
 
 def _digits() -> "Samples":
@@ -249,6 +264,8 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "metr-la-week": _metr_la_week,
     "montevideo-bus": _montevideo_bus,
     "simulated-roads": _simulated_roads,
+    "fast-transport": _equation(0.0, speed=30.0),
+    "fast-burgers": _equation(10.0, self_advection=1.0, viscosity=0.05),
     "digits": _digits,
     "binary-digits": _binary_digits,
     "pydoc-text": _pydoc_text,
