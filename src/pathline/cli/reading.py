@@ -23,6 +23,8 @@ FILE: Mapping[str, Any] = {
     "growth": Annotated[str | None, typer.Option(help="Where strings grow: end, or both.")],
     "floor": Annotated[float | None, typer.Option(help="Reward of strings that the file does not list.")],
     "exponent": Annotated[float | None, typer.Option(help="Power of the reward; more favours the best.")],
+    "variables": Annotated[str | None, typer.Option(help="Fields of a netCDF file, separated by commas.")],
+    "given": Annotated[str | None, typer.Option(help="Its variables that are given and do not change, likewise.")],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.

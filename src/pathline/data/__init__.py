@@ -7,6 +7,7 @@ from pathline._lazy import attach
 if TYPE_CHECKING:
     from pathline.data.container import Batch, Container, Split
     from pathline.data.errors import DataError
+    from pathline.data.fields import Fields, Frame
     from pathline.data.files import read
     from pathline.data.measurements import Measurements, Readings
     from pathline.data.rollouts import Rollouts, Step
@@ -21,6 +22,8 @@ __all__ = [
     "Container",
     "DataError",
     "Draw",
+    "Fields",
+    "Frame",
     "Measurements",
     "Readings",
     "Rollouts",
@@ -38,6 +41,7 @@ __all__ = [
 _HOMES = {
     "container": ("Batch", "Container", "Split"),
     "errors": ("DataError",),
+    "fields": ("Fields", "Frame"),
     "files": ("read",),
     "measurements": ("Measurements", "Readings"),
     "rollouts": ("Rollouts", "Step"),
