@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathline.core.method import Method, Recipe
     from pathline.core.source import read
     from pathline.data.equation import Equation
+    from pathline.data.fields import Fields
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
     from pathline.data.series import Series
@@ -35,6 +36,7 @@ __all__ = [
     "Claim",
     "DataError",
     "Equation",
+    "Fields",
     "Leaderboard",
     "Method",
     "MethodError",
@@ -67,6 +69,7 @@ _HOMES = {
     "core.method": ("Method", "Recipe"),
     "core.source": ("read",),
     "data.equation": ("Equation",),
+    "data.fields": ("Fields",),
     "data.rollouts": ("Rollouts",),
     "data.samples": ("Samples",),
     "data.series": ("Series",),

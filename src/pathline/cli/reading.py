@@ -27,6 +27,8 @@ FILE: Mapping[str, Any] = {
     "self_advection": Annotated[float | None, typer.Option(help="Of an equation: 1 if u carries itself, else 0.")],
     "viscosity": Annotated[float | None, typer.Option(help="Of an equation: how fast u spreads.")],
     "duration": Annotated[float | None, typer.Option(help="Of an equation: the time to solve it for.")],
+    "variables": Annotated[str | None, typer.Option(help="Fields of a netCDF file, separated by commas.")],
+    "given": Annotated[str | None, typer.Option(help="Its variables that are given and do not change, likewise.")],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.

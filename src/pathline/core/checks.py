@@ -18,6 +18,7 @@ from pathline.core.method import Method
 from pathline.data.container import Split
 from pathline.data.environment import Environment
 from pathline.data.equation import Equation
+from pathline.data.fields import Fields
 from pathline.data.rollouts import Rollouts
 from pathline.data.samples import Samples
 from pathline.data.series import Series
@@ -74,6 +75,24 @@ def tiny_rollouts() -> Rollouts:
     )
 
 
+def tiny_fields() -> Fields:
+    """Waves that travel over a sea with an island, of a depth that sets their speed; sixteen seas, five frames."""
+    generator = torch.Generator().manual_seed(0)
+    depth, phase = 0.5 + torch.rand(2, 16, 1, 1, 1, generator=generator)
+    x, y = torch.meshgrid(torch.arange(12) / 12, torch.arange(10) / 10, indexing="xy")
+    moved = 2 * torch.pi * (x + phase - 0.1 * depth * torch.arange(5)[:, None, None])
+    inside = (x - 0.5).square() + (y - 0.5).square() > 0.03
+    return Fields(
+        values=torch.stack([moved.sin(), moved.cos() * y], 2) * inside,
+        inputs=(depth[:, 0] * (1 + 0.1 * y))[:, None],
+        inside=inside.expand(16, -1, -1),
+        channels=("height", "current"),
+        given=("depth",),
+        interval=0.5,
+        name="tiny-fields",
+    )
+
+
 def tiny_snapshots() -> Snapshots:
     """A cloud in the plane that drifts, widens and grows by half, seen at four times."""
     generator = torch.Generator().manual_seed(0)
@@ -108,6 +127,7 @@ TINY: dict[type, Callable[[], Any]] = {
     Series: tiny_series,
     Samples: tiny_samples,
     Rollouts: tiny_rollouts,
+    Fields: tiny_fields,
     Snapshots: tiny_snapshots,
     Environment: tiny_environment,
     Equation: tiny_equation,
@@ -117,6 +137,7 @@ WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
     Series: tiny_samples,
     Samples: tiny_series,
     Rollouts: tiny_samples,
+    Fields: tiny_samples,
     Snapshots: tiny_samples,
     Environment: tiny_samples,
     Equation: tiny_samples,
@@ -250,6 +271,10 @@ def _misshapen(data: Any) -> Any:
         return replace(data, values=data.values[..., :-1], columns=(), name="odd-samples")
     if isinstance(data, Snapshots):
         return replace(data, positions=data.positions[:, :-1], name="odd-snapshots")
+    if isinstance(data, Fields):
+        assert data.inputs is not None and data.inside is not None
+        fewer: dict[str, Any] = {name: getattr(data, name)[..., :-1, :] for name in ("values", "inputs", "inside")}
+        return replace(data, **fewer, y=None, name="odd-fields")
     if isinstance(data, Environment):
         from pathline.sims.environments import Hypergrid
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from pathline.data.container import Batch, Container, Split
     from pathline.data.equation import Equation, Nodes
     from pathline.data.errors import DataError
+    from pathline.data.fields import Fields, Frame
     from pathline.data.files import read
     from pathline.data.measurements import Measurements, Readings
     from pathline.data.rollouts import Rollouts, Step
@@ -23,6 +24,8 @@ __all__ = [
     "DataError",
     "Draw",
     "Equation",
+    "Fields",
+    "Frame",
     "Measurements",
     "Nodes",
     "Readings",
@@ -42,6 +45,7 @@ _HOMES = {
     "container": ("Batch", "Container", "Split"),
     "equation": ("Equation", "Nodes"),
     "errors": ("DataError",),
+    "fields": ("Fields", "Frame"),
     "files": ("read",),
     "measurements": ("Measurements", "Readings"),
     "rollouts": ("Rollouts", "Step"),

@@ -15,6 +15,11 @@ FOLDER = "/"  # stands for a folder where others have an ending
 SEVERAL = "+"  # stands for several files that belong together; the reader takes the list of their paths
 
 FORMATS: dict[str, dict[str, str]] = {
+    "Fields": {
+        ".nc": "pathline.data.readers.netcdf:read_netcdf",
+        ".npz": "pathline.data.readers.field_arrays:read_field_arrays",
+        FOLDER: "pathline.data.readers.field_arrays:read_deepcfd",
+    },
     "Rollouts": {
         ".xyz": "pathline.data.readers.extxyz:rollouts_from_forces",
         ".extxyz": "pathline.data.readers.extxyz:rollouts_from_forces",
@@ -32,7 +37,13 @@ TABLES: dict[str, tuple[str, ...]] = {
     "Snapshots": (".csv", ".txt", ".parquet", ".npz", ".npy"),
 }
 # The array that an archive must hold, by which one tells what it is.
-KEY_ARRAY: dict[str, str] = {"Series": "values", "Samples": "values", "Rollouts": "positions", "Snapshots": "positions"}
+KEY_ARRAY: dict[str, str] = {
+    "Fields": "values",
+    "Series": "values",
+    "Samples": "values",
+    "Rollouts": "positions",
+    "Snapshots": "positions",
+}
 
 
 def endings(container: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathline.data.container import Container
     from pathline.data.environment import Environment
     from pathline.data.equation import Equation
+    from pathline.data.fields import Fields
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
     from pathline.data.series import Series
@@ -260,6 +261,33 @@ def _continuous(key: str) -> "Callable[[], Environment]":
     return build
 
 
+def _channel_flow() -> "Fields":
+    from pathline.sims.flow_fields import channel_flow
+
+    return channel_flow()
+
+
+def _starting_channel_flow() -> "Fields":
+    from pathline.sims.flow_fields import starting_channel_flow
+
+    return starting_channel_flow()
+
+
+def _ocean_temperature() -> "Fields":
+    """The one variable on the grid; the package is not imported, for it is data alone."""
+    from importlib.util import find_spec
+
+    from pathline.data.readers.netcdf import read_netcdf
+
+    home = find_spec("iris_sample_data")
+    if home is None or home.origin is None:
+        raise DataError(
+            "'ocean-temperature' ships inside a Python package: pip install iris-sample-data, or use the built-in "
+            "'channel-flow'"
+        )
+    return read_netcdf(Path(home.origin).parent / "sample_data" / "ostia_monthly.nc", "surface_temperature")
+
+
 _LOADERS: dict[str, Callable[[], Any]] = {
     "metr-la-week": _metr_la_week,
     "montevideo-bus": _montevideo_bus,
@@ -290,4 +318,7 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "torus": _continuous("torus"),
     "gaussian-grid": _continuous("gaussian-grid"),
     "spike-and-slab": _continuous("spike-and-slab"),
+    "channel-flow": _channel_flow,
+    "starting-channel-flow": _starting_channel_flow,
+    "ocean-temperature": _ocean_temperature,
 }
