@@ -23,6 +23,7 @@ FILE: Mapping[str, Any] = {
     "growth": Annotated[str | None, typer.Option(help="Where strings grow: end, or both.")],
     "floor": Annotated[float | None, typer.Option(help="Reward of strings that the file does not list.")],
     "exponent": Annotated[float | None, typer.Option(help="Power of the reward; more favours the best.")],
+    "picks": Annotated[Path | None, typer.Option(help="csv of known arrivals: columns station, phase, time.")],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.

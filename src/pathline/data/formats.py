@@ -21,6 +21,13 @@ FORMATS: dict[str, dict[str, str]] = {
     },
     "Samples": {FOLDER: "pathline.data.readers.images:read_images"},
     "Snapshots": {".h5ad": "pathline.data.readers.h5ad:read_h5ad"},
+    "Waveforms": {
+        ".mseed": "pathline.data.readers.miniseed:read_seismic",
+        ".miniseed": "pathline.data.readers.miniseed:read_seismic",
+        ".sac": "pathline.data.readers.miniseed:read_seismic",
+        ".npz": "pathline.data.readers.seismic_npz:read_phasenet_npz",
+        FOLDER: "pathline.data.readers.miniseed:read_folder",
+    },
 }
 # Endings that `pathline.data.files` reads by itself.
 TABLES: dict[str, tuple[str, ...]] = {
@@ -31,7 +38,13 @@ TABLES: dict[str, tuple[str, ...]] = {
     "Snapshots": (".csv", ".txt", ".parquet", ".npz", ".npy"),
 }
 # The array that an archive must hold, by which one tells what it is.
-KEY_ARRAY: dict[str, str] = {"Series": "values", "Samples": "values", "Rollouts": "positions", "Snapshots": "positions"}
+KEY_ARRAY: dict[str, str] = {
+    "Series": "values",
+    "Samples": "values",
+    "Rollouts": "positions",
+    "Snapshots": "positions",
+    "Waveforms": "data",
+}
 
 
 def endings(container: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathline.data.samples import Samples
     from pathline.data.series import Series
     from pathline.data.snapshots import Snapshots
+    from pathline.data.waveforms import Waveforms
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 STRETCH = 32  # letters of one sample of text
@@ -245,6 +246,23 @@ def _continuous(key: str) -> "Callable[[], Environment]":
     return build
 
 
+def _seismograms_phasenet() -> "Waveforms":
+    """As many of the records as the mirror or the cache holds, or else the network; the description counts them."""
+    from pathline.data.fetch import fetch_some
+    from pathline.data.readers.seismic_npz import read_phasenet_files
+
+    about = facts()["seismograms-phasenet"]
+    paths = fetch_some("seismograms-phasenet", about)
+    remark = f"{len(paths)} of the {about['complete']} upstream records; {about['complete'] - len(paths)} are not here"
+    return read_phasenet_files(paths, "seismograms-phasenet", remark=remark)
+
+
+def _simulated_seismograms() -> "Waveforms":
+    from pathline.sims.seismograms import simulated_seismograms
+
+    return simulated_seismograms()
+
+
 _LOADERS: dict[str, Callable[[], Any]] = {
     "metr-la-week": _metr_la_week,
     "montevideo-bus": _montevideo_bus,
@@ -273,4 +291,6 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "torus": _continuous("torus"),
     "gaussian-grid": _continuous("gaussian-grid"),
     "spike-and-slab": _continuous("spike-and-slab"),
+    "seismograms-phasenet": _seismograms_phasenet,
+    "simulated-seismograms": _simulated_seismograms,
 }
