@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathline.data.series import Series
     from pathline.data.sets import load
     from pathline.data.snapshots import Snapshots
+    from pathline.data.waveforms import Waveforms
 
 __version__ = "0.1.0"
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "Samples",
     "Series",
     "Snapshots",
+    "Waveforms",
     "at_least",
     "at_most",
     "check_method",
@@ -75,6 +77,7 @@ _HOMES = {
     "data.series": ("Series",),
     "data.sets": ("load",),
     "data.snapshots": ("Snapshots",),
+    "data.waveforms": ("Waveforms",),
 }
 __getattr__, __dir__ = attach(
     __name__, {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}

@@ -9,6 +9,8 @@ from pathline.cli.catalogue import Json
 from pathline.cli.output import print_json, print_table, say
 from pathline.cli.reading import FILE, SHAPE, plain, reads
 
+SHOWN = 20  # rows of an answer that are printed
+
 Data = Annotated[str | None, typer.Argument(help="A built-in data set (`pathline datasets`) or a file of yours.")]
 DataOption = Annotated[str | None, typer.Option("--data", help="The same as DATA.")]
 Run = Annotated[Path, typer.Argument(help="A run folder.")]
@@ -182,12 +184,21 @@ def compare(
     board = run_compare(
         keys, opened, room=room, budget=budget, seeds=seeds, engine=engine, log=True, precision=precision, progress=True
     )
-    board.data = name
-    folder = save_board(board, out or free_folder(f"compare-{room}", name), reading)
+    if board.asked is None:
+        board.data = name
+    folder = save_board(board, out or free_folder(f"compare-{room}", name), reading if board.asked is None else {})
     if json:
         print_json(board.to_json())
         return
     heads, rows = board_table(board)
+    for key, table in board.answers.items():
+        print(f"{key} on {name}: {len(table)} row{'s' * (len(table) != 1)}, all in {folder / key}-answers.csv")
+        print_table(
+            list(table.columns), [[str(value) for value in row] for row in table.head(SHOWN).to_numpy()], left=3
+        )
+        print()
+    if board.asked is not None:
+        print(f"{name} has no truth, so the methods learned from {board.data} and are ranked on its test part:")
     styles = {"best": "bold", "baseline": "dim", "": ""}
     texts = [[f"{c.text} ± {c.spread}" if c.spread else c.text for c in cells] for _, cells in rows]
     print_table(heads, texts, styles=[styles[kind] for kind, _ in rows])

@@ -104,6 +104,7 @@ class Method(nn.Module, metaclass=_ConfigCapture):
         recipe:    default training settings
         rates:     learning rates relative to the recipe's, by the beginning of a parameter's name
         trains:    False for baselines that `fit` solves in closed form or that need nothing
+        may_find_nothing: whether a table without rows is an answer of `predict`, such as that no wave arrived
         config:    the constructor's arguments, captured; enough to rebuild
         training_record: what the last `fit` did, or None
     """
@@ -115,6 +116,7 @@ class Method(nn.Module, metaclass=_ConfigCapture):
     recipe: ClassVar[Recipe] = Recipe()
     rates: ClassVar[dict[str, float]] = {}
     trains: ClassVar[bool] = True
+    may_find_nothing: ClassVar[bool] = False
     config: dict[str, Any]
     training_record: "Training | None" = None
 
@@ -205,6 +207,11 @@ class Method(nn.Module, metaclass=_ConfigCapture):
     def figures(cls, methods: "dict[str, Method]", data: Any) -> list[Figure]:
         """Pictures of several fitted methods of one room on the same test data."""
         return []
+
+    @classmethod
+    def pretrain_data(cls) -> Container | None:
+        """What to learn from for somebody whose own data have no truth (`Container.has_truth`); None if nothing is."""
+        return None
 
     def parameter_count(self) -> int:
         """Trainable numbers."""

@@ -185,7 +185,8 @@ def _open_for(record: dict[str, Any], cls: type[Method], data: str | list[str], 
     own = record.get("data", {})
     kept = dict(own.get("read", {}))
     if data != own.get("name"):
-        for name in ("graph", "hold_out"):  # the method keeps its own graph; other data may not have that time
+        # the method keeps its own graph; other data may not have that time, and have picks of their own
+        for name in ("graph", "hold_out", "picks"):
             kept.pop(name, None)
     if data != own.get("name") and str(data).endswith(".h5ad"):
         kept["like"] = own.get("name")  # genes are reduced as they were for the run

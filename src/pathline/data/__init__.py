@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathline.data.series import Series, Windows
     from pathline.data.sets import load
     from pathline.data.snapshots import Cells, Snapshots, snapshots_of
+    from pathline.data.waveforms import Waveforms, waveforms_of
 
 __all__ = [
     "Batch",
@@ -35,10 +36,12 @@ __all__ = [
     "Snapshots",
     "Split",
     "Step",
+    "Waveforms",
     "Windows",
     "load",
     "read",
     "snapshots_of",
+    "waveforms_of",
 ]
 
 _HOMES = {
@@ -53,6 +56,7 @@ _HOMES = {
     "series": ("Series", "Windows"),
     "sets": ("load",),
     "snapshots": ("Cells", "Snapshots", "snapshots_of"),
+    "waveforms": ("Waveforms", "waveforms_of"),
 }
 __getattr__, __dir__ = attach(
     __name__, {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}

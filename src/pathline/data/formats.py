@@ -26,6 +26,13 @@ FORMATS: dict[str, dict[str, str]] = {
     },
     "Samples": {FOLDER: "pathline.data.readers.images:read_images"},
     "Snapshots": {".h5ad": "pathline.data.readers.h5ad:read_h5ad"},
+    "Waveforms": {
+        ".mseed": "pathline.data.readers.miniseed:read_seismic",
+        ".miniseed": "pathline.data.readers.miniseed:read_seismic",
+        ".sac": "pathline.data.readers.miniseed:read_seismic",
+        ".npz": "pathline.data.readers.seismic_npz:read_phasenet_npz",
+        FOLDER: "pathline.data.readers.miniseed:read_folder",
+    },
 }
 # Endings that `pathline.data.files` reads by itself.
 TABLES: dict[str, tuple[str, ...]] = {
@@ -43,6 +50,7 @@ KEY_ARRAY: dict[str, str] = {
     "Samples": "values",
     "Rollouts": "positions",
     "Snapshots": "positions",
+    "Waveforms": "data",
 }
 
 

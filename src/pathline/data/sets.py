@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathline.data.samples import Samples
     from pathline.data.series import Series
     from pathline.data.snapshots import Snapshots
+    from pathline.data.waveforms import Waveforms
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 STRETCH = 32  # letters of one sample of text
@@ -286,6 +287,21 @@ def _ocean_temperature() -> "Fields":
             "'channel-flow'"
         )
     return read_netcdf(Path(home.origin).parent / "sample_data" / "ostia_monthly.nc", "surface_temperature")
+def _seismograms_phasenet() -> "Waveforms":
+    """As many of the records as the mirror or the cache holds, or else the network; the description counts them."""
+    from pathline.data.fetch import fetch_some
+    from pathline.data.readers.seismic_npz import read_phasenet_files
+
+    about = facts()["seismograms-phasenet"]
+    paths = fetch_some("seismograms-phasenet", about)
+    remark = f"{len(paths)} of the {about['complete']} upstream records; {about['complete'] - len(paths)} are not here"
+    return read_phasenet_files(paths, "seismograms-phasenet", remark=remark)
+
+
+def _simulated_seismograms() -> "Waveforms":
+    from pathline.sims.seismograms import simulated_seismograms
+
+    return simulated_seismograms()
 
 
 _LOADERS: dict[str, Callable[[], Any]] = {
@@ -321,4 +337,6 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "channel-flow": _channel_flow,
     "starting-channel-flow": _starting_channel_flow,
     "ocean-temperature": _ocean_temperature,
+    "seismograms-phasenet": _seismograms_phasenet,
+    "simulated-seismograms": _simulated_seismograms,
 }

@@ -26,6 +26,7 @@ from pathline.nn.invertible import (
 from pathline.nn.mlp import MLP, ResidualMLP
 from pathline.nn.nodewise import NodewiseLinear
 from pathline.nn.unet import UNet
+from pathline.nn.unet1d import UNet1d
 
 __all__ = [
     "EGCL",
@@ -49,6 +50,7 @@ __all__ = [
     "SumOfSigmoids",
     "TimeEmbedding",
     "UNet",
+    "UNet1d",
     "jacobian_of",
     "math_attention",
     "set_math_attention",
