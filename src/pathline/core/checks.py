@@ -122,6 +122,8 @@ def tiny_equation() -> Equation:
     """A wave that is carried once around and fades."""
     x = torch.arange(32) * (2 * torch.pi / 32)
     return Equation(initial=x.sin(), speed=1.0, viscosity=0.1, frames=9, name="tiny-equation")
+
+
 def tiny_waveforms() -> Waveforms:
     """Twenty-four simulated records of 12 stations, 15 seconds each, P and S close together."""
     from pathline.sims.seismograms import simulate_seismograms

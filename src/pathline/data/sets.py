@@ -287,6 +287,8 @@ def _ocean_temperature() -> "Fields":
             "'channel-flow'"
         )
     return read_netcdf(Path(home.origin).parent / "sample_data" / "ostia_monthly.nc", "surface_temperature")
+
+
 def _seismograms_phasenet() -> "Waveforms":
     """As many of the records as the mirror or the cache holds, or else the network; the description counts them."""
     from pathline.data.fetch import fetch_some
