@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathline.core.errors import DataError, MethodError, PathlineError
     from pathline.core.method import Method, Recipe
     from pathline.core.source import read
+    from pathline.data.meshes import Meshes
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
     from pathline.data.series import Series
@@ -34,6 +35,7 @@ __all__ = [
     "Claim",
     "DataError",
     "Leaderboard",
+    "Meshes",
     "Method",
     "MethodError",
     "PathlineError",
@@ -64,6 +66,7 @@ _HOMES = {
     "core.errors": ("DataError", "MethodError", "PathlineError"),
     "core.method": ("Method", "Recipe"),
     "core.source": ("read",),
+    "data.meshes": ("Meshes",),
     "data.rollouts": ("Rollouts",),
     "data.samples": ("Samples",),
     "data.series": ("Series",),

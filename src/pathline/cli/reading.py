@@ -23,6 +23,7 @@ FILE: Mapping[str, Any] = {
     "growth": Annotated[str | None, typer.Option(help="Where strings grow: end, or both.")],
     "floor": Annotated[float | None, typer.Option(help="Reward of strings that the file does not list.")],
     "exponent": Annotated[float | None, typer.Option(help="Power of the reward; more favours the best.")],
+    "field": Annotated[str | None, typer.Option(help="The field on a mesh that is predicted, such as velocity.")],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathline.data.errors import DataError
     from pathline.data.files import read
     from pathline.data.measurements import Measurements, Readings
+    from pathline.data.meshes import Meshes, MeshStep, NodeType
     from pathline.data.rollouts import Rollouts, Step
     from pathline.data.samples import Draw, Samples
     from pathline.data.series import Series, Windows
@@ -22,6 +23,9 @@ __all__ = [
     "DataError",
     "Draw",
     "Measurements",
+    "MeshStep",
+    "Meshes",
+    "NodeType",
     "Readings",
     "Rollouts",
     "Samples",
@@ -40,6 +44,7 @@ _HOMES = {
     "errors": ("DataError",),
     "files": ("read",),
     "measurements": ("Measurements", "Readings"),
+    "meshes": ("MeshStep", "Meshes", "NodeType"),
     "rollouts": ("Rollouts", "Step"),
     "samples": ("Draw", "Samples"),
     "series": ("Series", "Windows"),

@@ -15,6 +15,13 @@ FOLDER = "/"  # stands for a folder where others have an ending
 SEVERAL = "+"  # stands for several files that belong together; the reader takes the list of their paths
 
 FORMATS: dict[str, dict[str, str]] = {
+    "Meshes": {
+        FOLDER: "pathline.data.readers.meshio:read_meshes",
+        SEVERAL: "pathline.data.readers.meshio:read_meshes",
+        ".xdmf": "pathline.data.readers.meshio:read_meshes",
+        ".xmf": "pathline.data.readers.meshio:read_meshes",
+        ".npz": "pathline.data.readers.meshio:meshes_from_npz",
+    },
     "Rollouts": {
         ".xyz": "pathline.data.readers.extxyz:rollouts_from_forces",
         ".extxyz": "pathline.data.readers.extxyz:rollouts_from_forces",
@@ -31,7 +38,14 @@ TABLES: dict[str, tuple[str, ...]] = {
     "Snapshots": (".csv", ".txt", ".parquet", ".npz", ".npy"),
 }
 # The array that an archive must hold, by which one tells what it is.
-KEY_ARRAY: dict[str, str] = {"Series": "values", "Samples": "values", "Rollouts": "positions", "Snapshots": "positions"}
+# Where two containers of a room share an array, the later one in this list is the more particular.
+KEY_ARRAY: dict[str, str] = {
+    "Series": "values",
+    "Samples": "values",
+    "Rollouts": "positions",
+    "Snapshots": "positions",
+    "Meshes": "cells",
+}
 
 
 def endings(container: str) -> tuple[str, ...]:
@@ -63,5 +77,6 @@ def container_for(path: Path | list[Path], containers: tuple[str, ...]) -> str:
     if ending == ".npz" and len(fitting) > 1 and isinstance(path, Path) and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             arrays = {name.removesuffix(".npy") for name in archive.namelist()}
-        fitting = [name for name in fitting if KEY_ARRAY.get(name) in arrays] or fitting
+        holding = [name for name in KEY_ARRAY if name in fitting and KEY_ARRAY[name] in arrays]
+        fitting = holding[-1:] or fitting
     return (fitting or list(containers))[0]
