@@ -9,6 +9,7 @@ import torch
 from bench.side_by_side import table, write
 
 PAIRS = ("torchcfm", "flow_matching", "torchgfn", "seisbench")
+PAIRS = ("torchcfm", "flow_matching", "torchgfn", "pyg_meshgraphnet")
 
 
 def main(asked: list[str]) -> int:

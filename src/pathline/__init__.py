@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathline.core.source import read
     from pathline.data.equation import Equation
     from pathline.data.fields import Fields
+    from pathline.data.meshes import Meshes
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
     from pathline.data.series import Series
@@ -39,6 +40,7 @@ __all__ = [
     "Equation",
     "Fields",
     "Leaderboard",
+    "Meshes",
     "Method",
     "MethodError",
     "PathlineError",
@@ -72,6 +74,7 @@ _HOMES = {
     "core.source": ("read",),
     "data.equation": ("Equation",),
     "data.fields": ("Fields",),
+    "data.meshes": ("Meshes",),
     "data.rollouts": ("Rollouts",),
     "data.samples": ("Samples",),
     "data.series": ("Series",),

@@ -30,6 +30,7 @@ FILE: Mapping[str, Any] = {
     "variables": Annotated[str | None, typer.Option(help="Fields of a netCDF file, separated by commas.")],
     "given": Annotated[str | None, typer.Option(help="Its variables that are given and do not change, likewise.")],
     "picks": Annotated[Path | None, typer.Option(help="csv of known arrivals: columns station, phase, time.")],
+    "field": Annotated[str | None, typer.Option(help="The field on a mesh that is predicted, such as velocity.")],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.

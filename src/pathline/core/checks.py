@@ -19,6 +19,7 @@ from pathline.data.container import Split
 from pathline.data.environment import Environment
 from pathline.data.equation import Equation
 from pathline.data.fields import Fields
+from pathline.data.meshes import Meshes
 from pathline.data.rollouts import Rollouts
 from pathline.data.samples import Samples
 from pathline.data.series import Series
@@ -91,6 +92,25 @@ def tiny_fields() -> Fields:
         given=("depth",),
         interval=0.5,
         name="tiny-fields",
+def tiny_meshes() -> Meshes:
+    """A square of 3 x 3 nodes whose plane swings about its held edge: six trajectories of six frames."""
+    generator = torch.Generator().manual_seed(0)
+    column, row = torch.meshgrid(torch.arange(3.0), torch.arange(3.0), indexing="xy")
+    mesh = torch.stack([column.flatten(), row.flatten()], 1)
+    corner = torch.tensor([0, 1, 3, 4])
+    cells = torch.cat(
+        [torch.stack([corner, corner + 1, corner + 4], 1), torch.stack([corner, corner + 4, corner + 3], 1)]
+    )
+    phase, swing = torch.rand(2, 6, 1, 1, generator=generator)
+    angle = (0.3 + swing) * torch.sin(0.4 * torch.arange(6).view(1, 6, 1) + 6 * phase)
+    across, up = mesh.T
+    return Meshes(
+        mesh=mesh,
+        cells=cells,
+        positions=torch.stack([across * angle.cos(), up.expand(6, 6, 9), across * angle.sin()], -1),
+        node_type=torch.where(across == 0, 3, 0),
+        features=swing.expand(6, 9, 1).clone(),
+        name="tiny-meshes",
     )
 
 
@@ -137,6 +157,7 @@ TINY: dict[type, Callable[[], Any]] = {
     Samples: tiny_samples,
     Rollouts: tiny_rollouts,
     Fields: tiny_fields,
+    Meshes: tiny_meshes,
     Snapshots: tiny_snapshots,
     Waveforms: tiny_waveforms,
     Environment: tiny_environment,
@@ -148,6 +169,7 @@ WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
     Samples: tiny_series,
     Rollouts: tiny_samples,
     Fields: tiny_samples,
+    Meshes: tiny_samples,
     Snapshots: tiny_samples,
     Waveforms: tiny_samples,
     Environment: tiny_samples,
@@ -294,6 +316,9 @@ def _misshapen(data: Any) -> Any:
         return Hypergrid(name="odd-environment")
     if isinstance(data, Equation):
         return replace(data, initial=data.initial[:-1], name="odd-equation")
+    if isinstance(data, Meshes):
+        assert data.positions is not None
+        return replace(data, positions=data.positions[..., :2], name="odd-meshes")
     more = torch.ones(*data.positions.shape[:3:2], 3)
     return replace(data, features=more, name="odd-rollouts")
 

@@ -30,7 +30,8 @@ class Recipe:
     steps:        the budget when none is given
     batch_size:   items per step, over all processes together
     lr, weight_decay, betas: AdamW
-    schedule:     "cosine" decays to `final` x lr; "constant" does not; both start with `warmup` linear steps
+    schedule:     "cosine" and "exponential" decay to `final` x lr; "constant" does not; all start with `warmup` linear
+                  steps
     clip:         largest gradient norm, or None
     ema:          decay of the averaged weights that are evaluated and kept, or None; warmed up as (1 + n) / (10 + n)
     validations:  looks at the validation part, evenly spread over the run; the best weights are kept
@@ -42,7 +43,7 @@ class Recipe:
     lr: float = 1e-3
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "exponential"] = "cosine"
     final: float = 0.02
     warmup: int = 0
     clip: float | None = 1.0

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathline.data.fields import Fields, Frame
     from pathline.data.files import read
     from pathline.data.measurements import Measurements, Readings
+    from pathline.data.meshes import Meshes, MeshStep, NodeType
     from pathline.data.rollouts import Rollouts, Step
     from pathline.data.samples import Draw, Samples
     from pathline.data.series import Series, Windows
@@ -29,6 +30,9 @@ __all__ = [
     "Frame",
     "Measurements",
     "Nodes",
+    "MeshStep",
+    "Meshes",
+    "NodeType",
     "Readings",
     "Rollouts",
     "Samples",
@@ -51,6 +55,7 @@ _HOMES = {
     "fields": ("Fields", "Frame"),
     "files": ("read",),
     "measurements": ("Measurements", "Readings"),
+    "meshes": ("MeshStep", "Meshes", "NodeType"),
     "rollouts": ("Rollouts", "Step"),
     "samples": ("Draw", "Samples"),
     "series": ("Series", "Windows"),

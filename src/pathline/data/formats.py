@@ -19,6 +19,12 @@ FORMATS: dict[str, dict[str, str]] = {
         ".nc": "pathline.data.readers.netcdf:read_netcdf",
         ".npz": "pathline.data.readers.field_arrays:read_field_arrays",
         FOLDER: "pathline.data.readers.field_arrays:read_deepcfd",
+    "Meshes": {
+        FOLDER: "pathline.data.readers.meshio:read_meshes",
+        SEVERAL: "pathline.data.readers.meshio:read_meshes",
+        ".xdmf": "pathline.data.readers.meshio:read_meshes",
+        ".xmf": "pathline.data.readers.meshio:read_meshes",
+        ".npz": "pathline.data.readers.meshio:meshes_from_npz",
     },
     "Rollouts": {
         ".xyz": "pathline.data.readers.extxyz:rollouts_from_forces",
@@ -46,11 +52,14 @@ TABLES: dict[str, tuple[str, ...]] = {
 # The array that an archive must hold, by which one tells what it is.
 KEY_ARRAY: dict[str, str] = {
     "Fields": "values",
+# Where two containers of a room share an array, the later one in this list is the more particular.
+KEY_ARRAY: dict[str, str] = {
     "Series": "values",
     "Samples": "values",
     "Rollouts": "positions",
     "Snapshots": "positions",
     "Waveforms": "data",
+    "Meshes": "cells",
 }
 
 
@@ -83,5 +92,6 @@ def container_for(path: Path | list[Path], containers: tuple[str, ...]) -> str:
     if ending == ".npz" and len(fitting) > 1 and isinstance(path, Path) and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             arrays = {name.removesuffix(".npy") for name in archive.namelist()}
-        fitting = [name for name in fitting if KEY_ARRAY.get(name) in arrays] or fitting
+        holding = [name for name in KEY_ARRAY if name in fitting and KEY_ARRAY[name] in arrays]
+        fitting = holding[-1:] or fitting
     return (fitting or list(containers))[0]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathline.data.environment import Environment
     from pathline.data.equation import Equation
     from pathline.data.fields import Fields
+    from pathline.data.meshes import Meshes
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
     from pathline.data.series import Series
@@ -192,6 +193,12 @@ def _nbody(kind: str) -> "Callable[[], Rollouts]":
     return build
 
 
+def _simulated_cloth() -> "Meshes":
+    from pathline.sims.cloth import simulated_cloth
+
+    return simulated_cloth()
+
+
 def _molecule(key: str) -> "Callable[[], Rollouts]":
     def build() -> "Rollouts":
         from pathline.data.readers.extxyz import rollouts_from_forces
@@ -322,6 +329,7 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "charged-nbody": _nbody("charged"),
     "gravity-nbody": _nbody("gravity"),
     "springs-nbody": _nbody("springs"),
+    "simulated-cloth": _simulated_cloth,
     "md-ethanol": _molecule("md-ethanol"),
     "md-3bpa": _molecule("md-3bpa"),
     "single-cell-simulated": _cells("single-cell-simulated"),

@@ -5,7 +5,9 @@ pictures) follows from that. Errors are mean squared errors over bodies and axes
 et al. 2021, arXiv:2102.09844.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -126,9 +128,20 @@ class Simulator(Method):
         axes = "xyz" if position.shape[3] <= 3 else [f"x{axis}" for axis in range(position.shape[3])]
         return pd.DataFrame(table | dict(zip(axes, position.flatten(0, 2).T.numpy(), strict=False)))
 
+    def writers(self) -> dict[str, Callable[[Any, Path, int], None]]:
+        """.gif: a rollout in a plane that moves, over the true paths."""
+        return {".gif": self._write_gif}
+
+    def _write_gif(self, data: Rollouts, path: Path, seed: int) -> None:
+        from pathline.simulate.pictures import draw_trajectories
+
+        moving = draw_trajectories({type(self).__name__: self}, self.require(data)).animation
+        assert moving is not None
+        path.write_bytes(moving.gif())
+
     @classmethod
     def figures(cls, methods: dict[str, Method], data: Rollouts) -> list[Figure]:
-        """Trajectories in a plane and the error over time."""
+        """Trajectories in a plane (a page shows them moving) and the error over time."""
         from pathline.simulate.pictures import draw_errors, draw_trajectories
 
         simulators = {name: method for name, method in methods.items() if isinstance(method, Simulator)}
