@@ -92,6 +92,9 @@ def tiny_fields() -> Fields:
         given=("depth",),
         interval=0.5,
         name="tiny-fields",
+    )
+
+
 def tiny_meshes() -> Meshes:
     """A square of 3 x 3 nodes whose plane swings about its held edge: six trajectories of six frames."""
     generator = torch.Generator().manual_seed(0)

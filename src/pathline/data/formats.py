@@ -19,6 +19,7 @@ FORMATS: dict[str, dict[str, str]] = {
         ".nc": "pathline.data.readers.netcdf:read_netcdf",
         ".npz": "pathline.data.readers.field_arrays:read_field_arrays",
         FOLDER: "pathline.data.readers.field_arrays:read_deepcfd",
+    },
     "Meshes": {
         FOLDER: "pathline.data.readers.meshio:read_meshes",
         SEVERAL: "pathline.data.readers.meshio:read_meshes",
@@ -50,8 +51,6 @@ TABLES: dict[str, tuple[str, ...]] = {
     "Snapshots": (".csv", ".txt", ".parquet", ".npz", ".npy"),
 }
 # The array that an archive must hold, by which one tells what it is.
-KEY_ARRAY: dict[str, str] = {
-    "Fields": "values",
 # Where two containers of a room share an array, the later one in this list is the more particular.
 KEY_ARRAY: dict[str, str] = {
     "Series": "values",
@@ -59,6 +58,7 @@ KEY_ARRAY: dict[str, str] = {
     "Rollouts": "positions",
     "Snapshots": "positions",
     "Waveforms": "data",
+    "Fields": "values",
     "Meshes": "cells",
 }
 
