@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from pathline.core.errors import DataError, MethodError, PathlineError
     from pathline.core.method import Method, Recipe
     from pathline.core.source import read
+    from pathline.data.clips import Clips
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
+    from pathline.data.sequences import Sequences
     from pathline.data.series import Series
     from pathline.data.sets import load
     from pathline.data.snapshots import Snapshots
@@ -32,6 +34,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Budget",
     "Claim",
+    "Clips",
     "DataError",
     "Leaderboard",
     "Method",
@@ -40,6 +43,7 @@ __all__ = [
     "Recipe",
     "Rollouts",
     "Samples",
+    "Sequences",
     "Series",
     "Snapshots",
     "at_least",
@@ -64,8 +68,10 @@ _HOMES = {
     "core.errors": ("DataError", "MethodError", "PathlineError"),
     "core.method": ("Method", "Recipe"),
     "core.source": ("read",),
+    "data.clips": ("Clips",),
     "data.rollouts": ("Rollouts",),
     "data.samples": ("Samples",),
+    "data.sequences": ("Sequences",),
     "data.series": ("Series",),
     "data.sets": ("load",),
     "data.snapshots": ("Snapshots",),

@@ -15,10 +15,12 @@ from torch import Tensor
 from pathline.core.budget import Budget
 from pathline.core.errors import DataError
 from pathline.core.method import Method
+from pathline.data.clips import Clips
 from pathline.data.container import Split
 from pathline.data.environment import Environment
 from pathline.data.rollouts import Rollouts
 from pathline.data.samples import Samples
+from pathline.data.sequences import Sequences
 from pathline.data.series import Series
 from pathline.data.snapshots import Snapshots, snapshots_of
 from pathline.sims.environments.continuous import ContinuousEnvironment
@@ -97,11 +99,41 @@ def tiny_densities() -> Environment:
     return Box(delta=0.5, waves=1, name="tiny-densities")
 
 
+def tiny_clips() -> Clips:
+    """Twelve clips of a bright square that moves over a torus of six pixels."""
+    line = torch.arange(6)
+    place = (torch.arange(12)[:, None] + torch.arange(6)) % 6
+    bright = (((line - place[..., None]) % 6) < 2).float()
+    return Clips(
+        frames=(bright[..., None, :] * bright[..., :, None])[:, :, None], history=2, horizon=2, name="tiny-clips"
+    )
+
+
+def tiny_sequences() -> Sequences:
+    """Sines and cosines of two rates in noise, of unequal lengths, from four users."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(64) % 2
+    time = torch.arange(20)
+    angle = time * (0.3 + 0.4 * labels[:, None])
+    values = torch.stack([angle.sin(), angle.cos(), 0 * angle], -1)
+    values = values + 0.3 * torch.randn(values.shape, generator=generator)
+    return Sequences(
+        values=values,
+        lengths=torch.randint(10, 21, (64,), generator=generator),
+        labels=labels,
+        classes=("slow", "fast"),
+        groups=torch.arange(64) // 16,
+        name="tiny-sequences",
+    )
+
+
 TINY: dict[type, Callable[[], Any]] = {
     Series: tiny_series,
     Samples: tiny_samples,
     Rollouts: tiny_rollouts,
     Snapshots: tiny_snapshots,
+    Clips: tiny_clips,
+    Sequences: tiny_sequences,
     Environment: tiny_environment,
     ContinuousEnvironment: tiny_densities,
 }
@@ -110,6 +142,8 @@ WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
     Samples: tiny_series,
     Rollouts: tiny_samples,
     Snapshots: tiny_samples,
+    Clips: tiny_samples,
+    Sequences: tiny_samples,
     Environment: tiny_samples,
     ContinuousEnvironment: tiny_samples,
 }
@@ -245,6 +279,10 @@ def _misshapen(data: Any) -> Any:
         from pathline.sims.environments import Hypergrid
 
         return Hypergrid(name="odd-environment")
+    if isinstance(data, Clips):
+        return replace(data, frames=data.frames.repeat(1, 1, 2, 1, 1), name="odd-clips")
+    if isinstance(data, Sequences):
+        return replace(data, values=data.values[..., :-1], channels=(), name="odd-sequences")
     more = torch.ones(*data.positions.shape[:3:2], 3)
     return replace(data, features=more, name="odd-rollouts")
 

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 from pathline._lazy import attach
 
 if TYPE_CHECKING:
+    from pathline.data.clips import Clips, Frames
     from pathline.data.container import Batch, Container, Split
     from pathline.data.errors import DataError
     from pathline.data.files import read
     from pathline.data.measurements import Measurements, Readings
     from pathline.data.rollouts import Rollouts, Step
     from pathline.data.samples import Draw, Samples
+    from pathline.data.sequences import Recordings, Sequences
     from pathline.data.series import Series, Windows
     from pathline.data.sets import load
     from pathline.data.snapshots import Cells, Snapshots, snapshots_of
@@ -18,13 +20,17 @@ if TYPE_CHECKING:
 __all__ = [
     "Batch",
     "Cells",
+    "Clips",
     "Container",
     "DataError",
     "Draw",
+    "Frames",
     "Measurements",
     "Readings",
+    "Recordings",
     "Rollouts",
     "Samples",
+    "Sequences",
     "Series",
     "Snapshots",
     "Split",
@@ -36,12 +42,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "clips": ("Clips", "Frames"),
     "container": ("Batch", "Container", "Split"),
     "errors": ("DataError",),
     "files": ("read",),
     "measurements": ("Measurements", "Readings"),
     "rollouts": ("Rollouts", "Step"),
     "samples": ("Draw", "Samples"),
+    "sequences": ("Recordings", "Sequences"),
     "series": ("Series", "Windows"),
     "sets": ("load",),
     "snapshots": ("Cells", "Snapshots", "snapshots_of"),
