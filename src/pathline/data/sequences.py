@@ -79,6 +79,11 @@ class Sequences(Container):
             self, values=self.values[index], lengths=self.lengths[index], labels=self.labels[index], groups=groups
         )
 
+    def every(self, step: int) -> "Sequences":
+        """Each `step`-th sample of every recording."""
+        rate = None if self.rate is None else self.rate / step
+        return replace(self, values=self.values[:, ::step], lengths=-(-self.lengths // step), rate=rate)
+
     def split(self, seed: int = 0) -> Split["Sequences"]:
         """By group where there are at least three: 60, 20 and 20 percent of the groups at random; else of each class,
         60, 20 and 20 percent of its recordings."""

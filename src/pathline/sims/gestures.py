@@ -140,8 +140,8 @@ def simulated_gestures(per_class: int = 5, users: int = 12, seed: int = 0) -> Se
             "seconds": 1.0 * (0.25 * drawn(1)[0]).exp(),
             "size": 0.3 * (0.3 * drawn(1)[0]).exp(),
             "warp": 0.5 * drawn(1)[0],
-            "tilt": 0.3 * drawn(3),
-            "hold": 0.35 * drawn(3),
+            "tilt": 0.2 * drawn(3),
+            "hold": 0.15 * drawn(3),
             "wrist": 1.5 * (0.4 * drawn(1)[0]).exp(),
             "noise": 0.5 * (0.3 * drawn(1)[0]).exp(),
         }

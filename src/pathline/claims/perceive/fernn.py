@@ -30,8 +30,8 @@ NAMES = ("in distribution", "horizon 6", "steps 20 to 24", "unseen velocities")
 class MovingThingsStandStill(Claim):
     """On digits that flow with velocities up to 1, seen for four frames and learned for six more, a FERNN with nine
     velocities has at most 0.6 times the squared error of an ordinary recurrent network of the same weight shapes, at
-    most 0.5 times 20 to 24 frames ahead, and with 25 velocities, untrained for, at most 0.7 times on digits that move by
-    2; and it has no more error than the ordinary one trained three times as long."""
+    most 0.5 times 20 to 24 frames ahead, and with 25 velocities, untrained for, at most 0.7 times on digits that move
+    by 2; and it has no more error than the ordinary one trained three times as long."""
 
     system, baselines = "fernn", ("last-frame",)
     paper = (
