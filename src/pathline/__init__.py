@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from pathline.data.equation import Equation
     from pathline.data.fields import Fields
     from pathline.data.meshes import Meshes
+    from pathline.data.clips import Clips
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
+    from pathline.data.sequences import Sequences
     from pathline.data.series import Series
     from pathline.data.sets import load
     from pathline.data.snapshots import Snapshots
@@ -36,6 +38,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Budget",
     "Claim",
+    "Clips",
     "DataError",
     "Equation",
     "Fields",
@@ -47,6 +50,7 @@ __all__ = [
     "Recipe",
     "Rollouts",
     "Samples",
+    "Sequences",
     "Series",
     "Snapshots",
     "Waveforms",
@@ -75,8 +79,10 @@ _HOMES = {
     "data.equation": ("Equation",),
     "data.fields": ("Fields",),
     "data.meshes": ("Meshes",),
+    "data.clips": ("Clips",),
     "data.rollouts": ("Rollouts",),
     "data.samples": ("Samples",),
+    "data.sequences": ("Sequences",),
     "data.series": ("Series",),
     "data.sets": ("load",),
     "data.snapshots": ("Snapshots",),

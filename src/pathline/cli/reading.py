@@ -16,6 +16,7 @@ FILE: Mapping[str, Any] = {
         str | None, typer.Option("--time-column", "--time-key", help="Name of the column of times.")
     ],
     "label_column": Annotated[str | None, typer.Option(help="Name of the column of labels.")],
+    "group_column": Annotated[str | None, typer.Option(help="Name of the column of who was recorded.")],
     "size": Annotated[int | None, typer.Option(help="Height and width of pictures read from a folder.")],
     "embedding": Annotated[str | None, typer.Option(help="Coordinates of cells in an h5ad file, such as X_pca.")],
     "components": Annotated[int | None, typer.Option(min=1, help="How many of their leading columns to use.")],

@@ -15,6 +15,7 @@ from torch import Tensor
 from pathline.core.budget import Budget
 from pathline.core.errors import DataError
 from pathline.core.method import Method
+from pathline.data.clips import Clips
 from pathline.data.container import Split
 from pathline.data.environment import Environment
 from pathline.data.equation import Equation
@@ -22,6 +23,7 @@ from pathline.data.fields import Fields
 from pathline.data.meshes import Meshes
 from pathline.data.rollouts import Rollouts
 from pathline.data.samples import Samples
+from pathline.data.sequences import Sequences
 from pathline.data.series import Series
 from pathline.data.snapshots import Snapshots, snapshots_of
 from pathline.data.waveforms import Waveforms
@@ -153,6 +155,32 @@ def tiny_waveforms() -> Waveforms:
 
     data = simulate_seismograms(24, seed=0, samples=1500, stations=12, snr=(10.0, 30.0), first=0.4)
     return replace(data, name="tiny-waveforms")
+def tiny_clips() -> Clips:
+    """Twelve clips of a bright square that moves over a torus of six pixels."""
+    line = torch.arange(6)
+    place = (torch.arange(12)[:, None] + torch.arange(6)) % 6
+    bright = (((line - place[..., None]) % 6) < 2).float()
+    return Clips(
+        frames=(bright[..., None, :] * bright[..., :, None])[:, :, None], history=2, horizon=2, name="tiny-clips"
+    )
+
+
+def tiny_sequences() -> Sequences:
+    """Sines and cosines of two rates in noise, of unequal lengths, from four users."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(64) % 2
+    time = torch.arange(20)
+    angle = time * (0.3 + 0.4 * labels[:, None])
+    values = torch.stack([angle.sin(), angle.cos(), 0 * angle], -1)
+    values = values + 0.3 * torch.randn(values.shape, generator=generator)
+    return Sequences(
+        values=values,
+        lengths=torch.randint(10, 21, (64,), generator=generator),
+        labels=labels,
+        classes=("slow", "fast"),
+        groups=torch.arange(64) // 16,
+        name="tiny-sequences",
+    )
 
 
 TINY: dict[type, Callable[[], Any]] = {
@@ -163,6 +191,8 @@ TINY: dict[type, Callable[[], Any]] = {
     Meshes: tiny_meshes,
     Snapshots: tiny_snapshots,
     Waveforms: tiny_waveforms,
+    Clips: tiny_clips,
+    Sequences: tiny_sequences,
     Environment: tiny_environment,
     Equation: tiny_equation,
     ContinuousEnvironment: tiny_densities,
@@ -175,6 +205,8 @@ WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
     Meshes: tiny_samples,
     Snapshots: tiny_samples,
     Waveforms: tiny_samples,
+    Clips: tiny_samples,
+    Sequences: tiny_samples,
     Environment: tiny_samples,
     Equation: tiny_samples,
     ContinuousEnvironment: tiny_samples,
@@ -322,6 +354,10 @@ def _misshapen(data: Any) -> Any:
     if isinstance(data, Meshes):
         assert data.positions is not None
         return replace(data, positions=data.positions[..., :2], name="odd-meshes")
+    if isinstance(data, Clips):
+        return replace(data, frames=data.frames.repeat(1, 1, 2, 1, 1), name="odd-clips")
+    if isinstance(data, Sequences):
+        return replace(data, values=data.values[..., :-1], channels=(), name="odd-sequences")
     more = torch.ones(*data.positions.shape[:3:2], 3)
     return replace(data, features=more, name="odd-rollouts")
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from pathline._lazy import attach
 
 if TYPE_CHECKING:
+    from pathline.data.clips import Clips, Frames
     from pathline.data.container import Batch, Container, Split
     from pathline.data.equation import Equation, Nodes
     from pathline.data.errors import DataError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pathline.data.meshes import Meshes, MeshStep, NodeType
     from pathline.data.rollouts import Rollouts, Step
     from pathline.data.samples import Draw, Samples
+    from pathline.data.sequences import Recordings, Sequences
     from pathline.data.series import Series, Windows
     from pathline.data.sets import load
     from pathline.data.snapshots import Cells, Snapshots, snapshots_of
@@ -22,20 +24,24 @@ if TYPE_CHECKING:
 __all__ = [
     "Batch",
     "Cells",
+    "Clips",
     "Container",
     "DataError",
     "Draw",
     "Equation",
     "Fields",
     "Frame",
+    "Frames",
     "Measurements",
     "MeshStep",
     "Meshes",
     "NodeType",
     "Nodes",
     "Readings",
+    "Recordings",
     "Rollouts",
     "Samples",
+    "Sequences",
     "Series",
     "Snapshots",
     "Split",
@@ -49,6 +55,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "clips": ("Clips", "Frames"),
     "container": ("Batch", "Container", "Split"),
     "equation": ("Equation", "Nodes"),
     "errors": ("DataError",),
@@ -58,6 +65,7 @@ _HOMES = {
     "meshes": ("MeshStep", "Meshes", "NodeType"),
     "rollouts": ("Rollouts", "Step"),
     "samples": ("Draw", "Samples"),
+    "sequences": ("Recordings", "Sequences"),
     "series": ("Series", "Windows"),
     "sets": ("load",),
     "snapshots": ("Cells", "Snapshots", "snapshots_of"),

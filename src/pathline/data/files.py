@@ -19,11 +19,13 @@ from pathline.data.readers.npz import read_npy, read_npz
 from pathline.data.readers.parquet import read_parquet
 from pathline.data.rollouts import Rollouts
 from pathline.data.samples import Samples
+from pathline.data.sequences import sequences_from_table
 from pathline.data.series import Series
 from pathline.data.strings import strings_from_table
 from pathline.data.tables import numbers, rollouts_from_table, samples_from_table, series_from_table
 
 _TABLES: dict[str, Callable[..., Any]] = {
+    "Sequences": sequences_from_table,
     "Series": series_from_table,
     "Samples": samples_from_table,
     "Rollouts": rollouts_from_table,

@@ -47,6 +47,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "Equation": (".csv", ".txt", ".parquet"),
     "Rollouts": (".csv", ".txt", ".parquet", ".npz", ".npy"),
     "Samples": (".csv", ".txt", ".parquet", ".npz", ".npy"),
+    "Sequences": (".csv", ".txt", ".parquet"),
     "Series": (".csv", ".txt", ".parquet", ".npz", ".npy"),
     "Snapshots": (".csv", ".txt", ".parquet", ".npz", ".npy"),
 }

@@ -14,6 +14,7 @@ from pathline.data.errors import DataError
 from pathline.data.fetch import fetch
 
 if TYPE_CHECKING:
+    from pathline.data.clips import Clips
     from pathline.data.container import Container
     from pathline.data.environment import Environment
     from pathline.data.equation import Equation
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathline.data.meshes import Meshes
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
+    from pathline.data.sequences import Sequences
     from pathline.data.series import Series
     from pathline.data.snapshots import Snapshots
     from pathline.data.waveforms import Waveforms
@@ -106,6 +108,35 @@ def _equation(mean: float, **facts: Any) -> "Callable[[], Equation]":
 
         x = torch.arange(256, dtype=torch.float64) * (2 * torch.pi / 256)
         return Equation(initial=x.sin() + mean, **facts)
+def _flowing_digits() -> "Clips":
+    from pathline.sims.flowing_digits import flowing_digits
+
+    return flowing_digits(1200, 10, seed=0)
+
+
+def _simulated_gestures() -> "Sequences":
+    from pathline.sims.gestures import simulated_gestures
+
+    return simulated_gestures(5, 12, seed=0)
+
+
+def _aeon(loader: str, channels: tuple[str, ...], rate: float | None) -> "Callable[[], Sequences]":
+    """A set of recordings that ships inside the package aeon."""
+
+    def build() -> "Sequences":
+        import torch
+
+        from pathline.data.sequences import Sequences, padded
+
+        try:
+            from aeon import datasets
+        except ModuleNotFoundError:
+            raise DataError("this set ships inside the package aeon: pip install aeon") from None
+        recordings, names = getattr(datasets, loader)()
+        classes = tuple(sorted(set(map(str, names))))
+        values, lengths = padded([torch.tensor(one).float().T for one in recordings])
+        labels = torch.tensor([classes.index(str(name)) for name in names])
+        return Sequences(values=values, lengths=lengths, labels=labels, classes=classes, channels=channels, rate=rate)
 
     return build
 
@@ -319,6 +350,10 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "simulated-roads": _simulated_roads,
     "fast-transport": _equation(0.0, speed=30.0),
     "fast-burgers": _equation(10.0, self_advection=1.0, viscosity=0.05),
+    "flowing-digits": _flowing_digits,
+    "simulated-gestures": _simulated_gestures,
+    "imu-basic-motions": _aeon("load_basic_motions", ("acc_x", "acc_y", "acc_z", "gyr_x", "gyr_y", "gyr_z"), 10.0),
+    "imu-pickup-gestures": _aeon("load_pickup_gesture_wiimoteZ", ("acc_z",), None),
     "digits": _digits,
     "binary-digits": _binary_digits,
     "pydoc-text": _pydoc_text,
