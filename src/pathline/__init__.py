@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from pathline.core.errors import DataError, MethodError, PathlineError
     from pathline.core.method import Method, Recipe
     from pathline.core.source import read
+    from pathline.data.clips import Clips
     from pathline.data.equation import Equation
     from pathline.data.fields import Fields
     from pathline.data.meshes import Meshes
-    from pathline.data.clips import Clips
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
     from pathline.data.sequences import Sequences

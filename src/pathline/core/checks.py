@@ -155,6 +155,8 @@ def tiny_waveforms() -> Waveforms:
 
     data = simulate_seismograms(24, seed=0, samples=1500, stations=12, snr=(10.0, 30.0), first=0.4)
     return replace(data, name="tiny-waveforms")
+
+
 def tiny_clips() -> Clips:
     """Twelve clips of a bright square that moves over a torus of six pixels."""
     line = torch.arange(6)

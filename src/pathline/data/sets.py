@@ -108,6 +108,10 @@ def _equation(mean: float, **facts: Any) -> "Callable[[], Equation]":
 
         x = torch.arange(256, dtype=torch.float64) * (2 * torch.pi / 256)
         return Equation(initial=x.sin() + mean, **facts)
+
+    return build
+
+
 def _flowing_digits() -> "Clips":
     from pathline.sims.flowing_digits import flowing_digits
 
