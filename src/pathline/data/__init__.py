@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathline.data.errors import DataError
     from pathline.data.files import read
     from pathline.data.measurements import Measurements, Readings
+    from pathline.data.readers.atoms import atoms_from_positions, rollouts_from_atoms
     from pathline.data.rollouts import Rollouts, Step
     from pathline.data.samples import Draw, Samples
     from pathline.data.series import Series, Windows
@@ -30,8 +31,10 @@ __all__ = [
     "Split",
     "Step",
     "Windows",
+    "atoms_from_positions",
     "load",
     "read",
+    "rollouts_from_atoms",
     "snapshots_of",
 ]
 
@@ -40,6 +43,7 @@ _HOMES = {
     "errors": ("DataError",),
     "files": ("read",),
     "measurements": ("Measurements", "Readings"),
+    "readers.atoms": ("atoms_from_positions", "rollouts_from_atoms"),
     "rollouts": ("Rollouts", "Step"),
     "samples": ("Draw", "Samples"),
     "series": ("Series", "Windows"),

@@ -16,8 +16,10 @@ SEVERAL = "+"  # stands for several files that belong together; the reader takes
 
 FORMATS: dict[str, dict[str, str]] = {
     "Rollouts": {
-        ".xyz": "pathline.data.readers.extxyz:rollouts_from_forces",
-        ".extxyz": "pathline.data.readers.extxyz:rollouts_from_forces",
+        ".xyz": "pathline.data.readers.extxyz:read_extxyz",
+        ".extxyz": "pathline.data.readers.extxyz:read_extxyz",
+        ".traj": "pathline.data.readers.atoms:read_trajectory",
+        ".asf": "pathline.data.readers.asf_amc:read_motion",
     },
     "Samples": {FOLDER: "pathline.data.readers.images:read_images"},
     "Snapshots": {".h5ad": "pathline.data.readers.h5ad:read_h5ad"},

@@ -22,6 +22,7 @@ TRUTH = "#b5b5b5"
 def draw_trajectories(methods: "Mapping[str, Simulator]", data: Rollouts) -> Figure:
     """One panel per method over the true paths of one rollout: the one whose bodies move a median distance."""
     from matplotlib.figure import Figure as Picture
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     chosen = dict(list(methods.items())[:PANELS])
     begin = data.start or 0
@@ -29,9 +30,11 @@ def draw_trajectories(methods: "Mapping[str, Simulator]", data: Rollouts) -> Fig
     index = travelled.argsort()[len(travelled) // 2].reshape(1)
     truth = data.positions[index, begin:][0]
     steps = (len(truth) - 1) // data.span
+    truth = truth[: steps * data.span + 1]
     state = data.step_between(begin, data.span).gather(index)
 
-    picture = Picture(figsize=(9, 9 / max(2, len(chosen)) + 0.9), layout="constrained")
+    room = ConstrainedLayoutEngine(h_pad=0.1)  # for the titles above tall panels
+    picture = Picture(figsize=(9, 9 / max(2, len(chosen)) + 1.0), layout=room)
     panels = picture.subplots(1, len(chosen), sharex=True, sharey=True, squeeze=False)[0]
     for panel, colour, (name, method) in zip(panels, COLOURS, chosen.items(), strict=False):
         draw_paths(panel, truth, method.rollout(state, steps)[0].cpu(), colour)
