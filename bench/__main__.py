@@ -10,6 +10,7 @@ from bench.side_by_side import table, write
 
 PAIRS = ("torchcfm", "flow_matching", "torchgfn", "seisbench")
 PAIRS = ("torchcfm", "flow_matching", "torchgfn", "pyg_meshgraphnet")
+PAIRS = ("torchcfm", "flow_matching", "torchgfn", "egnn_pytorch")
 
 
 def main(asked: list[str]) -> int:

@@ -56,8 +56,8 @@ def test_compare_ranks_what_fits_with_the_baselines_of_fields(folder):
     )
     assert done.returncode == 0, done.stderr
     board = json.loads(done.stdout)
-    assert {arm["key"] for arm in board["arms"]} >= {"deepcfd", "persistence", "mean-field", "linear-modes"}
-    assert board["naive"] == "persistence" and all(not arm["failure"] for arm in board["arms"])
+    assert {arm["key"] for arm in board["arms"]} >= {"deepcfd", "field-persistence", "mean-field", "linear-modes"}
+    assert board["naive"] == "field-persistence" and all(not arm["failure"] for arm in board["arms"])
 
 
 def test_a_variable_that_is_not_there_is_named_in_one_sentence(folder):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathline.data.files import read
     from pathline.data.measurements import Measurements, Readings
     from pathline.data.meshes import Meshes, MeshStep, NodeType
+    from pathline.data.readers.atoms import atoms_from_positions, rollouts_from_atoms
     from pathline.data.rollouts import Rollouts, Step
     from pathline.data.samples import Draw, Samples
     from pathline.data.sequences import Recordings, Sequences
@@ -48,8 +49,10 @@ __all__ = [
     "Step",
     "Waveforms",
     "Windows",
+    "atoms_from_positions",
     "load",
     "read",
+    "rollouts_from_atoms",
     "snapshots_of",
     "waveforms_of",
 ]
@@ -63,6 +66,7 @@ _HOMES = {
     "files": ("read",),
     "measurements": ("Measurements", "Readings"),
     "meshes": ("MeshStep", "Meshes", "NodeType"),
+    "readers.atoms": ("atoms_from_positions", "rollouts_from_atoms"),
     "rollouts": ("Rollouts", "Step"),
     "samples": ("Draw", "Samples"),
     "sequences": ("Recordings", "Sequences"),

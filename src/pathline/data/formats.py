@@ -28,8 +28,10 @@ FORMATS: dict[str, dict[str, str]] = {
         ".npz": "pathline.data.readers.meshio:meshes_from_npz",
     },
     "Rollouts": {
-        ".xyz": "pathline.data.readers.extxyz:rollouts_from_forces",
-        ".extxyz": "pathline.data.readers.extxyz:rollouts_from_forces",
+        ".xyz": "pathline.data.readers.extxyz:read_extxyz",
+        ".extxyz": "pathline.data.readers.extxyz:read_extxyz",
+        ".traj": "pathline.data.readers.atoms:read_trajectory",
+        ".asf": "pathline.data.readers.asf_amc:read_motion",
     },
     "Samples": {FOLDER: "pathline.data.readers.images:read_images"},
     "Snapshots": {".h5ad": "pathline.data.readers.h5ad:read_h5ad"},

@@ -243,6 +243,13 @@ def _molecule(key: str) -> "Callable[[], Rollouts]":
     return build
 
 
+def _motion_capture() -> "Rollouts":
+    """Subject 35, one skeleton, each recording a group of its own."""
+    from pathline.data.readers.asf_amc import read_motion
+
+    return read_motion(fetch("mocap-cmu", facts()["mocap-cmu"]))
+
+
 def _cells(key: str) -> "Callable[[], Snapshots]":
     """Tables of VGFM's authors, whose column `samples` numbers the times."""
 
@@ -371,6 +378,7 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "simulated-cloth": _simulated_cloth,
     "md-ethanol": _molecule("md-ethanol"),
     "md-3bpa": _molecule("md-3bpa"),
+    "mocap-cmu": _motion_capture,
     "single-cell-simulated": _cells("single-cell-simulated"),
     "single-cell-hematopoiesis": _cells("single-cell-hematopoiesis"),
     "simulated-cells": _simulated_cells,

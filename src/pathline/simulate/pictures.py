@@ -29,6 +29,7 @@ def draw_trajectories(methods: "Mapping[str, Simulator]", data: Rollouts) -> Fig
     index = travelled.argsort()[len(travelled) // 2].reshape(1)
     truth = data.positions[index, begin:][0]
     steps = (len(truth) - 1) // data.span
+    truth = truth[: steps * data.span + 1]
     state = data.step_between(begin, data.span).gather(index)
     paths = {name: method.rollout(state, steps)[0].cpu() for name, method in chosen.items()}
     picture = _path_panels(truth, paths, data, steps * data.span)
@@ -47,8 +48,10 @@ def draw_trajectories(methods: "Mapping[str, Simulator]", data: Rollouts) -> Fig
 def _path_panels(truth: Tensor, paths: Mapping[str, Tensor], data: Rollouts, frame: int) -> "Picture":
     """The paths up to `frame` frames after the given state, all in the window of the whole rollout."""
     from matplotlib.figure import Figure as Picture
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    picture = Picture(figsize=(9, 9 / max(2, len(paths)) + 0.9), layout="constrained")
+    room = ConstrainedLayoutEngine(h_pad=0.1)  # for the titles above tall panels
+    picture = Picture(figsize=(9, 9 / max(2, len(paths)) + 1.0), layout=room)
     panels = picture.subplots(1, len(paths), sharex=True, sharey=True, squeeze=False)[0]
     for panel, colour, (name, path) in zip(panels, COLOURS, paths.items(), strict=False):
         whole = torch.cat([truth, path])[..., [0, min(1, truth.shape[-1] - 1)]].flatten(0, 1)
