@@ -8,7 +8,7 @@ import torch
 
 from bench.side_by_side import table, write
 
-PAIRS = ("torchcfm", "flow_matching", "torchgfn")
+PAIRS = ("torchcfm", "flow_matching", "torchgfn", "torchvision_raft")
 
 
 def main(asked: list[str]) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathline.core.errors import DataError, MethodError, PathlineError
     from pathline.core.method import Method, Recipe
     from pathline.core.source import read
+    from pathline.data.pairs import Pairs
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
     from pathline.data.series import Series
@@ -36,6 +37,7 @@ __all__ = [
     "Leaderboard",
     "Method",
     "MethodError",
+    "Pairs",
     "PathlineError",
     "Recipe",
     "Rollouts",
@@ -64,6 +66,7 @@ _HOMES = {
     "core.errors": ("DataError", "MethodError", "PathlineError"),
     "core.method": ("Method", "Recipe"),
     "core.source": ("read",),
+    "data.pairs": ("Pairs",),
     "data.rollouts": ("Rollouts",),
     "data.samples": ("Samples",),
     "data.series": ("Series",),

@@ -17,6 +17,7 @@ from pathline.core.errors import DataError
 from pathline.core.method import Method
 from pathline.data.container import Split
 from pathline.data.environment import Environment
+from pathline.data.pairs import Pairs
 from pathline.data.rollouts import Rollouts
 from pathline.data.samples import Samples
 from pathline.data.series import Series
@@ -97,9 +98,27 @@ def tiny_densities() -> Environment:
     return Box(delta=0.5, waves=1, name="tiny-densities")
 
 
+def tiny_pairs() -> Pairs:
+    """Twenty small textures of waves, each shifted by up to two pixels, in grey."""
+    generator = torch.Generator().manual_seed(0)
+    shift = 4 * torch.rand(20, 2, 1, 1, generator=generator) - 2
+    waves = torch.rand(20, 6, 2, 1, 1, generator=generator) - 0.5
+    phase = 6 * torch.rand(20, 6, 1, 1, generator=generator)
+    grid = torch.stack(torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="xy"))
+    frames = [
+        0.5 + torch.sin((waves * (grid - moved)[:, None]).sum(2) + phase).mean(1) / 2 for moved in (0 * shift, shift)
+    ]
+    return Pairs(
+        images=torch.stack(frames, 1)[:, :, None],
+        flow=shift.expand(-1, -1, 32, 32).contiguous(),
+        name="tiny-pairs",
+    )
+
+
 TINY: dict[type, Callable[[], Any]] = {
     Series: tiny_series,
     Samples: tiny_samples,
+    Pairs: tiny_pairs,
     Rollouts: tiny_rollouts,
     Snapshots: tiny_snapshots,
     Environment: tiny_environment,
@@ -108,6 +127,7 @@ TINY: dict[type, Callable[[], Any]] = {
 WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
     Series: tiny_samples,
     Samples: tiny_series,
+    Pairs: tiny_samples,
     Rollouts: tiny_samples,
     Snapshots: tiny_samples,
     Environment: tiny_samples,
@@ -245,6 +265,8 @@ def _misshapen(data: Any) -> Any:
         from pathline.sims.environments import Hypergrid
 
         return Hypergrid(name="odd-environment")
+    if isinstance(data, Pairs):
+        return replace(data.crops(24, 16), name="odd-pairs")
     more = torch.ones(*data.positions.shape[:3:2], 3)
     return replace(data, features=more, name="odd-rollouts")
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathline.data.errors import DataError
     from pathline.data.files import read
     from pathline.data.measurements import Measurements, Readings
+    from pathline.data.pairs import Pairs, TwoFrames
     from pathline.data.rollouts import Rollouts, Step
     from pathline.data.samples import Draw, Samples
     from pathline.data.series import Series, Windows
@@ -22,6 +23,7 @@ __all__ = [
     "DataError",
     "Draw",
     "Measurements",
+    "Pairs",
     "Readings",
     "Rollouts",
     "Samples",
@@ -29,6 +31,7 @@ __all__ = [
     "Snapshots",
     "Split",
     "Step",
+    "TwoFrames",
     "Windows",
     "load",
     "read",
@@ -40,6 +43,7 @@ _HOMES = {
     "errors": ("DataError",),
     "files": ("read",),
     "measurements": ("Measurements", "Readings"),
+    "pairs": ("Pairs", "TwoFrames"),
     "rollouts": ("Rollouts", "Step"),
     "samples": ("Draw", "Samples"),
     "series": ("Series", "Windows"),

@@ -15,6 +15,14 @@ FOLDER = "/"  # stands for a folder where others have an ending
 SEVERAL = "+"  # stands for several files that belong together; the reader takes the list of their paths
 
 FORMATS: dict[str, dict[str, str]] = {
+    "Pairs": {
+        FOLDER: "pathline.data.readers.pairs:pairs_from_folder",
+        SEVERAL: "pathline.data.readers.pairs:pairs_from_pictures",
+        ".npz": "pathline.data.readers.pairs:pairs_from_archive",
+        **dict.fromkeys(
+            (".gif", ".mp4", ".avi", ".mov", ".mkv", ".webm"), "pathline.data.readers.video:pairs_from_film"
+        ),
+    },
     "Rollouts": {
         ".xyz": "pathline.data.readers.extxyz:rollouts_from_forces",
         ".extxyz": "pathline.data.readers.extxyz:rollouts_from_forces",
@@ -31,7 +39,13 @@ TABLES: dict[str, tuple[str, ...]] = {
     "Snapshots": (".csv", ".txt", ".parquet", ".npz", ".npy"),
 }
 # The array that an archive must hold, by which one tells what it is.
-KEY_ARRAY: dict[str, str] = {"Series": "values", "Samples": "values", "Rollouts": "positions", "Snapshots": "positions"}
+KEY_ARRAY: dict[str, str] = {
+    "Series": "values",
+    "Samples": "values",
+    "Rollouts": "positions",
+    "Snapshots": "positions",
+    "Pairs": "images",
+}
 
 
 def endings(container: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from pathline.data.fetch import fetch
 if TYPE_CHECKING:
     from pathline.data.container import Container
     from pathline.data.environment import Environment
+    from pathline.data.pairs import Pairs
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
     from pathline.data.series import Series
@@ -245,6 +246,26 @@ def _continuous(key: str) -> "Callable[[], Environment]":
     return build
 
 
+def _flying_crops() -> "Pairs":
+    from pathline.sims.flying_crops import flying_crops_in_parts
+
+    return flying_crops_in_parts(3000, 200, 300)
+
+
+def _stereo_motorcycle() -> "Pairs":
+    """Shrunk five times, so that the motion is up to 12 pixels."""
+    from pathline.data.photographs import stereo_motorcycle
+
+    return stereo_motorcycle(5)
+
+
+def _piv_pairs() -> "Pairs":
+    """test1 of openpiv: particles in a jet."""
+    from pathline.data.photographs import particle_images
+
+    return particle_images()
+
+
 _LOADERS: dict[str, Callable[[], Any]] = {
     "metr-la-week": _metr_la_week,
     "montevideo-bus": _montevideo_bus,
@@ -259,6 +280,9 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "charged-nbody": _nbody("charged"),
     "gravity-nbody": _nbody("gravity"),
     "springs-nbody": _nbody("springs"),
+    "flying-crops": _flying_crops,
+    "stereo-motorcycle": _stereo_motorcycle,
+    "piv-pairs": _piv_pairs,
     "md-ethanol": _molecule("md-ethanol"),
     "md-3bpa": _molecule("md-3bpa"),
     "single-cell-simulated": _cells("single-cell-simulated"),
