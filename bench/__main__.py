@@ -11,6 +11,7 @@ from bench.side_by_side import table, write
 PAIRS = ("torchcfm", "flow_matching", "torchgfn", "seisbench")
 PAIRS = ("torchcfm", "flow_matching", "torchgfn", "pyg_meshgraphnet")
 PAIRS = ("torchcfm", "flow_matching", "torchgfn", "egnn_pytorch")
+PAIRS = ("torchcfm", "flow_matching", "torchgfn", "torchvision_raft")
 
 
 def main(asked: list[str]) -> int:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathline.data.equation import Equation
     from pathline.data.fields import Fields
     from pathline.data.meshes import Meshes
+    from pathline.data.pairs import Pairs
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
     from pathline.data.sequences import Sequences
@@ -46,6 +47,7 @@ __all__ = [
     "Meshes",
     "Method",
     "MethodError",
+    "Pairs",
     "PathlineError",
     "Recipe",
     "Rollouts",
@@ -80,6 +82,7 @@ _HOMES = {
     "data.fields": ("Fields",),
     "data.meshes": ("Meshes",),
     "data.clips": ("Clips",),
+    "data.pairs": ("Pairs",),
     "data.rollouts": ("Rollouts",),
     "data.samples": ("Samples",),
     "data.sequences": ("Sequences",),

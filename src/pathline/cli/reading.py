@@ -18,6 +18,11 @@ FILE: Mapping[str, Any] = {
     "label_column": Annotated[str | None, typer.Option(help="Name of the column of labels.")],
     "group_column": Annotated[str | None, typer.Option(help="Name of the column of who was recorded.")],
     "size": Annotated[int | None, typer.Option(help="Height and width of pictures read from a folder.")],
+    "size": Annotated[
+        int | None,
+        typer.Option(help="Height and width of pictures read from a folder; longer side for pairs, films."),
+    ],
+    "frames": Annotated[int | None, typer.Option(min=2, help="How many frames of a film to read, from its beginning.")],
     "embedding": Annotated[str | None, typer.Option(help="Coordinates of cells in an h5ad file, such as X_pca.")],
     "components": Annotated[int | None, typer.Option(min=1, help="How many of their leading columns to use.")],
     "alphabet": Annotated[str | None, typer.Option(help="Letters of strings, also ones that do not occur.")],

@@ -21,6 +21,7 @@ from pathline.data.environment import Environment
 from pathline.data.equation import Equation
 from pathline.data.fields import Fields
 from pathline.data.meshes import Meshes
+from pathline.data.pairs import Pairs
 from pathline.data.rollouts import Rollouts
 from pathline.data.samples import Samples
 from pathline.data.sequences import Sequences
@@ -182,12 +183,27 @@ def tiny_sequences() -> Sequences:
         classes=("slow", "fast"),
         groups=torch.arange(64) // 16,
         name="tiny-sequences",
+def tiny_pairs() -> Pairs:
+    """Twenty small textures of waves, each shifted by up to two pixels, in grey."""
+    generator = torch.Generator().manual_seed(0)
+    shift = 4 * torch.rand(20, 2, 1, 1, generator=generator) - 2
+    waves = torch.rand(20, 6, 2, 1, 1, generator=generator) - 0.5
+    phase = 6 * torch.rand(20, 6, 1, 1, generator=generator)
+    grid = torch.stack(torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="xy"))
+    frames = [
+        0.5 + torch.sin((waves * (grid - moved)[:, None]).sum(2) + phase).mean(1) / 2 for moved in (0 * shift, shift)
+    ]
+    return Pairs(
+        images=torch.stack(frames, 1)[:, :, None],
+        flow=shift.expand(-1, -1, 32, 32).contiguous(),
+        name="tiny-pairs",
     )
 
 
 TINY: dict[type, Callable[[], Any]] = {
     Series: tiny_series,
     Samples: tiny_samples,
+    Pairs: tiny_pairs,
     Rollouts: tiny_rollouts,
     Fields: tiny_fields,
     Meshes: tiny_meshes,
@@ -202,6 +218,7 @@ TINY: dict[type, Callable[[], Any]] = {
 WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
     Series: tiny_samples,
     Samples: tiny_series,
+    Pairs: tiny_samples,
     Rollouts: tiny_samples,
     Fields: tiny_samples,
     Meshes: tiny_samples,
@@ -360,6 +377,8 @@ def _misshapen(data: Any) -> Any:
         return replace(data, frames=data.frames.repeat(1, 1, 2, 1, 1), name="odd-clips")
     if isinstance(data, Sequences):
         return replace(data, values=data.values[..., :-1], channels=(), name="odd-sequences")
+    if isinstance(data, Pairs):
+        return replace(data.crops(24, 16), name="odd-pairs")
     more = torch.ones(*data.positions.shape[:3:2], 3)
     return replace(data, features=more, name="odd-rollouts")
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathline.data.measurements import Measurements, Readings
     from pathline.data.meshes import Meshes, MeshStep, NodeType
     from pathline.data.readers.atoms import atoms_from_positions, rollouts_from_atoms
+    from pathline.data.pairs import Pairs, TwoFrames
     from pathline.data.rollouts import Rollouts, Step
     from pathline.data.samples import Draw, Samples
     from pathline.data.sequences import Recordings, Sequences
@@ -38,6 +39,7 @@ __all__ = [
     "Meshes",
     "NodeType",
     "Nodes",
+    "Pairs",
     "Readings",
     "Recordings",
     "Rollouts",
@@ -48,6 +50,7 @@ __all__ = [
     "Split",
     "Step",
     "Waveforms",
+    "TwoFrames",
     "Windows",
     "atoms_from_positions",
     "load",
@@ -67,6 +70,7 @@ _HOMES = {
     "measurements": ("Measurements", "Readings"),
     "meshes": ("MeshStep", "Meshes", "NodeType"),
     "readers.atoms": ("atoms_from_positions", "rollouts_from_atoms"),
+    "pairs": ("Pairs", "TwoFrames"),
     "rollouts": ("Rollouts", "Step"),
     "samples": ("Draw", "Samples"),
     "sequences": ("Recordings", "Sequences"),

@@ -60,7 +60,8 @@ def read(path: str | Path | list[str], container: str, graph: str | Path | None 
     where: Path | list[Path] = paths if len(paths) > 1 else paths[0]
     ending = formats.ending_of(where)
     own = formats.reader(container, ending)
-    if "size" in options and ending not in (formats.FOLDER, formats.SEVERAL):
+    sized = own is not None and "size" in inspect.signature(own).parameters
+    if "size" in options and not sized and ending not in (formats.FOLDER, formats.SEVERAL):
         raise DataError(f"{paths[0]}: a size goes with pictures, not with a file of this kind")
     if own is not None:
         known = inspect.signature(own).parameters

@@ -26,6 +26,13 @@ FORMATS: dict[str, dict[str, str]] = {
         ".xdmf": "pathline.data.readers.meshio:read_meshes",
         ".xmf": "pathline.data.readers.meshio:read_meshes",
         ".npz": "pathline.data.readers.meshio:meshes_from_npz",
+    "Pairs": {
+        FOLDER: "pathline.data.readers.pairs:pairs_from_folder",
+        SEVERAL: "pathline.data.readers.pairs:pairs_from_pictures",
+        ".npz": "pathline.data.readers.pairs:pairs_from_archive",
+        **dict.fromkeys(
+            (".gif", ".mp4", ".avi", ".mov", ".mkv", ".webm"), "pathline.data.readers.video:pairs_from_film"
+        ),
     },
     "Rollouts": {
         ".xyz": "pathline.data.readers.extxyz:read_extxyz",
@@ -63,6 +70,7 @@ KEY_ARRAY: dict[str, str] = {
     "Waveforms": "data",
     "Fields": "values",
     "Meshes": "cells",
+    "Pairs": "images",
 }
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathline.data.equation import Equation
     from pathline.data.fields import Fields
     from pathline.data.meshes import Meshes
+    from pathline.data.pairs import Pairs
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
     from pathline.data.sequences import Sequences
@@ -353,6 +354,24 @@ def _simulated_seismograms() -> "Waveforms":
     from pathline.sims.seismograms import simulated_seismograms
 
     return simulated_seismograms()
+def _flying_crops() -> "Pairs":
+    from pathline.sims.flying_crops import flying_crops_in_parts
+
+    return flying_crops_in_parts(3000, 200, 300)
+
+
+def _stereo_motorcycle() -> "Pairs":
+    """Shrunk five times, so that the motion is up to 12 pixels."""
+    from pathline.data.photographs import stereo_motorcycle
+
+    return stereo_motorcycle(5)
+
+
+def _piv_pairs() -> "Pairs":
+    """test1 of openpiv: particles in a jet."""
+    from pathline.data.photographs import particle_images
+
+    return particle_images()
 
 
 _LOADERS: dict[str, Callable[[], Any]] = {
@@ -376,6 +395,9 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "gravity-nbody": _nbody("gravity"),
     "springs-nbody": _nbody("springs"),
     "simulated-cloth": _simulated_cloth,
+    "flying-crops": _flying_crops,
+    "stereo-motorcycle": _stereo_motorcycle,
+    "piv-pairs": _piv_pairs,
     "md-ethanol": _molecule("md-ethanol"),
     "md-3bpa": _molecule("md-3bpa"),
     "mocap-cmu": _motion_capture,
