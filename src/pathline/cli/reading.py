@@ -17,7 +17,6 @@ FILE: Mapping[str, Any] = {
     ],
     "label_column": Annotated[str | None, typer.Option(help="Name of the column of labels.")],
     "group_column": Annotated[str | None, typer.Option(help="Name of the column of who was recorded.")],
-    "size": Annotated[int | None, typer.Option(help="Height and width of pictures read from a folder.")],
     "size": Annotated[
         int | None,
         typer.Option(help="Height and width of pictures read from a folder; longer side for pairs, films."),

@@ -183,6 +183,9 @@ def tiny_sequences() -> Sequences:
         classes=("slow", "fast"),
         groups=torch.arange(64) // 16,
         name="tiny-sequences",
+    )
+
+
 def tiny_pairs() -> Pairs:
     """Twenty small textures of waves, each shifted by up to two pixels, in grey."""
     generator = torch.Generator().manual_seed(0)

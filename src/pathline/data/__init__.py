@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pathline.data.files import read
     from pathline.data.measurements import Measurements, Readings
     from pathline.data.meshes import Meshes, MeshStep, NodeType
-    from pathline.data.readers.atoms import atoms_from_positions, rollouts_from_atoms
     from pathline.data.pairs import Pairs, TwoFrames
+    from pathline.data.readers.atoms import atoms_from_positions, rollouts_from_atoms
     from pathline.data.rollouts import Rollouts, Step
     from pathline.data.samples import Draw, Samples
     from pathline.data.sequences import Recordings, Sequences
@@ -49,8 +49,8 @@ __all__ = [
     "Snapshots",
     "Split",
     "Step",
-    "Waveforms",
     "TwoFrames",
+    "Waveforms",
     "Windows",
     "atoms_from_positions",
     "load",

@@ -14,7 +14,15 @@ from typing import Any
 FOLDER = "/"  # stands for a folder where others have an ending
 SEVERAL = "+"  # stands for several files that belong together; the reader takes the list of their paths
 
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".webp")
+FILMS = (".gif", ".mp4", ".avi", ".mov", ".mkv", ".webm")
+
 FORMATS: dict[str, dict[str, str]] = {
+    "Clips": {
+        FOLDER: "pathline.data.readers.clips:clips_from_folder",
+        ".npz": "pathline.data.readers.clips:clips_from_archive",
+        **dict.fromkeys(FILMS, "pathline.data.readers.clips:clips_from_film"),
+    },
     "Fields": {
         ".nc": "pathline.data.readers.netcdf:read_netcdf",
         ".npz": "pathline.data.readers.field_arrays:read_field_arrays",
@@ -26,13 +34,12 @@ FORMATS: dict[str, dict[str, str]] = {
         ".xdmf": "pathline.data.readers.meshio:read_meshes",
         ".xmf": "pathline.data.readers.meshio:read_meshes",
         ".npz": "pathline.data.readers.meshio:meshes_from_npz",
+    },
     "Pairs": {
         FOLDER: "pathline.data.readers.pairs:pairs_from_folder",
         SEVERAL: "pathline.data.readers.pairs:pairs_from_pictures",
         ".npz": "pathline.data.readers.pairs:pairs_from_archive",
-        **dict.fromkeys(
-            (".gif", ".mp4", ".avi", ".mov", ".mkv", ".webm"), "pathline.data.readers.video:pairs_from_film"
-        ),
+        **dict.fromkeys(FILMS, "pathline.data.readers.video:pairs_from_film"),
     },
     "Rollouts": {
         ".xyz": "pathline.data.readers.extxyz:read_extxyz",
@@ -60,6 +67,14 @@ TABLES: dict[str, tuple[str, ...]] = {
     "Series": (".csv", ".txt", ".parquet", ".npz", ".npy"),
     "Snapshots": (".csv", ".txt", ".parquet", ".npz", ".npy"),
 }
+# What a folder holds by which one tells what it is, beside what else the container is read from.
+HELD: dict[str, tuple[str, ...]] = {
+    "Clips": PICTURES,
+    "Fields": (".pkl",),
+    "Meshes": (".vtk", ".vtu", ".msh", ".obj", ".off", ".stl", ".ply"),
+    "Pairs": PICTURES,
+    "Samples": PICTURES,
+}
 # The array that an archive must hold, by which one tells what it is.
 # Where two containers of a room share an array, the later one in this list is the more particular.
 KEY_ARRAY: dict[str, str] = {
@@ -71,6 +86,7 @@ KEY_ARRAY: dict[str, str] = {
     "Fields": "values",
     "Meshes": "cells",
     "Pairs": "images",
+    "Clips": "frames",
 }
 
 
@@ -97,7 +113,8 @@ def ending_of(path: Path | list[Path]) -> str:
 
 
 def container_for(path: Path | list[Path], containers: tuple[str, ...]) -> str:
-    """The first of `containers` that is read from such a file: by its ending, and an npz archive by its arrays."""
+    """The first of `containers` that is read from such a file: by its ending, an npz archive by its arrays, a folder by
+    what it holds."""
     ending = ending_of(path)
     fitting = [name for name in containers if ending in endings(name)]
     if ending == ".npz" and len(fitting) > 1 and isinstance(path, Path) and zipfile.is_zipfile(path):
@@ -105,4 +122,7 @@ def container_for(path: Path | list[Path], containers: tuple[str, ...]) -> str:
             arrays = {name.removesuffix(".npy") for name in archive.namelist()}
         holding = [name for name in KEY_ARRAY if name in fitting and KEY_ARRAY[name] in arrays]
         fitting = holding[-1:] or fitting
+    if ending == FOLDER and len(fitting) > 1 and isinstance(path, Path):
+        held = {file.suffix.lower() for file in path.iterdir() if file.is_file()}
+        fitting = [name for name in fitting if held & {*endings(name), *HELD.get(name, ())}] or fitting
     return (fitting or list(containers))[0]

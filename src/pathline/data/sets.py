@@ -354,6 +354,8 @@ def _simulated_seismograms() -> "Waveforms":
     from pathline.sims.seismograms import simulated_seismograms
 
     return simulated_seismograms()
+
+
 def _flying_crops() -> "Pairs":
     from pathline.sims.flying_crops import flying_crops_in_parts
 
