@@ -8,10 +8,15 @@ import torch
 
 from bench.side_by_side import table, write
 
-PAIRS = ("torchcfm", "flow_matching", "torchgfn", "seisbench")
-PAIRS = ("torchcfm", "flow_matching", "torchgfn", "pyg_meshgraphnet")
-PAIRS = ("torchcfm", "flow_matching", "torchgfn", "egnn_pytorch")
-PAIRS = ("torchcfm", "flow_matching", "torchgfn", "torchvision_raft")
+PAIRS = (
+    "torchcfm",
+    "flow_matching",
+    "torchgfn",
+    "egnn_pytorch",
+    "pyg_meshgraphnet",
+    "torchvision_raft",
+    "seisbench",
+)
 
 
 def main(asked: list[str]) -> int:

@@ -1,7 +1,7 @@
 """Fisher's criterion on gestures of users who were not in the training data.
 
 All arms are one network on the same recordings, batches, steps and seeds; only the weights of the criterion differ.
-They were chosen from three pairs on the other users of one pilot draw; the rate and the number of steps without them.
+They were chosen on the other users of two pilot draws, from 0.1 to 1 for theta; rate and number of steps without them.
 """
 
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ TRAINED, WATCHED = 8, 2  # users; the other eight are tested
 EVERY = 2  # samples: 25 Hz
 BUDGET, RECIPE = Budget(steps=200), {"lr": 2e-3, "validations": 4}
 SIZE = {"hidden": 48, "layers": 1}
-FISHER = {"theta": 0.1, "eta": 0.01}
+FISHER = {"theta": 0.2, "eta": 0.02}
 ARMS = {
     "F-BGRU": {"cell": "gru", **FISHER},
     "BGRU": {"cell": "gru", "theta": 0.0, "eta": 0.0},
@@ -41,11 +41,19 @@ class CompactAndFarApart(Claim):
     system, baselines = "fisher", ("linear-classifier",)
     paper = "F-BLSTM and F-BGRU beat BLSTM and BGRU by a point or so on three sets of mobile gestures"
     metric, better = "accuracy", "higher"
-    seeds = (0, 1, 2, 3, 4)
+    seeds = (5, 6, 7, 8, 9)  # 0 to 4 were seen with half of these weights
     require = (
         at_least("F-BGRU, gain in points", 0.5),
         at_least("F-BGRU, gains", 0.8),
         at_least("F-BGRU, trace ratio", 1.5, "BGRU, trace ratio"),
+    )
+
+    tried = (
+        "First, on seeds 0 to 4 with theta 0.1 and eta 0.01: a gain of 1.25 points, on four of five draws, but 1.43 "
+        "times the trace ratio. On a pilot draw theta 0.1, 0.2 and 0.3 with a tenth of it as eta: 83.9, 83.1 and "
+        "80.2 % (79.7 % without) and 1.9, 2.1 and 2.0 times the trace ratio; on another theta 1 lost six points. "
+        "With 0.2, on fresh seeds, features are compact, but accuracy gains nothing: over ten draws and both "
+        "weights it is 0.3 points."
     )
 
     def run(self, seed: int) -> dict[str, float]:
