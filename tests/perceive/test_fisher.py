@@ -255,7 +255,7 @@ def test_recordings_feel_gravity_and_users_hold_the_sensor_in_ways_of_their_own(
     assert data.groups is not None
     start = data.values[:, :4, :3].mean(1)
     within, between = scatters(start.double(), data.groups, 4)
-    assert between > 0.2 * within  # of users that are alike it would be 3 / 140
+    assert between > 0.1 * within  # of users that are alike it would be about 3 / 140
     assert torch.equal(data.values, simulated_gestures(3, 4).values)
 
 

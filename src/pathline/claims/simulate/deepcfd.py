@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TRAIN = 90
-DESK = {"filters": [8, 16, 16, 16], "kernel": 3, "layers": 2}
+DESK = {"filters": [8, 16, 32, 32], "kernel": 3, "layers": 2}
 RECIPE: dict[str, Any] = {"batch_size": 16, "warmup": 20, "precision": "bf16"}
 RATES: dict[str, dict[str, Any]] = {"UNetEx": RECIPE | {"lr": 6e-3}, "AE": RECIPE | {"lr": 4e-3}, "linear modes": {}}
-STEPS = 500
+STEPS = 700
 DISTANCE = 0  # place of the signed distance among the inputs
 MANY = 64
 
@@ -50,6 +50,7 @@ class Surrogate(Claim):
         "flows past random shapes: UNetEx has the lowest error of AE, AEx, UNet and UNetEx, and is up to 3 orders of "
         "magnitude faster than simpleFoam"
     )
+    seeds = (3, 4, 5)  # 0 to 2 were seen with fewer filters and steps
     metric, better = "squared error in units of each field's variance, mean over Ux, Uy, p", "lower"
     require = (
         at_most("UNetEx", 0.6, "AE"),
@@ -59,10 +60,10 @@ class Surrogate(Claim):
     )
 
     tried = (
-        "On 60 other shapes torch's own first weights and a learning rate of 2e-3 gave Ux an error of 10.4 % after 500 "
-        "steps, with the same error on the shapes learned from (0.057) as on the others: the network is trained too "
-        "little, not on too few shapes. More steps and the paper's wider filters (8, 16, 32, 32) were not tried: the "
-        "autoencoder with as many weights takes two thirds of the time."
+        "First, on seeds 0, 1 and 2, 500 steps and filters (8, 16, 16, 16): Ux 7.9, 8.2 and 9.0 %, the rest as "
+        "required. There, and on 60 other shapes, where torch's own first weights and a learning rate of 2e-3 gave "
+        "10.4 %, the error on the shapes learned from was as large as on the others: too little training, not too "
+        "few shapes. So the paper's filters and 700 steps, which were not tried elsewhere before."
     )
 
     def run(self, seed: int) -> dict[str, float]:
