@@ -9,7 +9,7 @@ import pytest
 
 from pathline.cli import main
 from pathline.core import store
-from pathline.core.checks import tiny_waveforms
+from pathline.core.tiny import tiny_waveforms
 from pathline.perceive import pickers
 from pathline.perceive.picking import Picker
 

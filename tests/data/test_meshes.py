@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from pathline.core.checks import tiny_meshes
 from pathline.core.source import open_data
+from pathline.core.tiny import tiny_meshes
 from pathline.data import DataError, Meshes, NodeType, read
 from pathline.data.formats import container_for
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pathline.core.checks import tiny_fields
 from pathline.core.source import open_data
+from pathline.core.tiny import tiny_fields
 from pathline.data import DataError, Fields
 
 xarray = pytest.importorskip("xarray")

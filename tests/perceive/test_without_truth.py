@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from pathline.core.budget import steps
-from pathline.core.checks import tiny_waveforms
 from pathline.core.compare import compare, save_board
 from pathline.core.errors import DataError
 from pathline.core.method import Method
+from pathline.core.tiny import tiny_waveforms
 from pathline.data import Samples, Waveforms
 from pathline.perceive.pickers import StaLta
 from pathline.perceive.picking import Picker

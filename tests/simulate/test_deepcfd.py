@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pathline.core.budget import steps
-from pathline.core.checks import tiny_fields
 from pathline.core.errors import MethodError
+from pathline.core.tiny import tiny_fields
 from pathline.data import DataError, Fields, Frame
 from pathline.sims.flow_fields import FLUID, INLET, OBSTACLE, OUTLET, WALL, channel_inputs
 from pathline.sims.shapes import cover, random_shapes

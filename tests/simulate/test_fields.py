@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pathline.core.checks import tiny_fields, tiny_samples
+from pathline.core.tiny import tiny_fields, tiny_samples
 from pathline.data import DataError, Fields, Frame
 from pathline.simulate.field_baselines import LinearModes, MeanField, Persistence, principal_components
 from pathline.simulate.fields import AHEAD, FieldSimulator, rollout_windows, variance

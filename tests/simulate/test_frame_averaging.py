@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pathline.core.checks import tiny_rollouts
 from pathline.core.errors import DataError, MethodError
+from pathline.core.tiny import tiny_rollouts
 from pathline.data import Step
 from pathline.graph import complete_graph
 from pathline.simulate.frame_averaging import FrameAveraging

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from pathline.core.budget import Budget
-from pathline.core.checks import tiny_rollouts
 from pathline.core.errors import DataError, MethodError
+from pathline.core.tiny import tiny_rollouts
 from pathline.data import Rollouts, Step
 from pathline.graph import complete_graph
 from pathline.nn.anisotropic import AnisotropicFilter

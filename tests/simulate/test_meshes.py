@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pathline.core.checks import tiny_meshes, tiny_rollouts
 from pathline.core.errors import DataError
+from pathline.core.tiny import tiny_meshes, tiny_rollouts
 from pathline.data import Meshes, MeshStep
 from pathline.simulate.baselines import ConstantVelocity
 from pathline.simulate.mesh_baselines import MeshConstantVelocity, MeshPersistence

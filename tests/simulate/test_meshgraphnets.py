@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from pathline.core.budget import Budget
-from pathline.core.checks import tiny_meshes
 from pathline.core.errors import DataError
+from pathline.core.tiny import tiny_meshes
 from pathline.data import Meshes, MeshStep, NodeType
 from pathline.graph.mesh import mesh_edges, world_edges
 from pathline.sims.cloth import Cloth, simulated_cloth
