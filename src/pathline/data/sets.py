@@ -126,22 +126,10 @@ def _simulated_gestures() -> "Sequences":
 
 
 def _aeon(loader: str, channels: tuple[str, ...], rate: float | None) -> "Callable[[], Sequences]":
-    """A set of recordings that ships inside the package aeon."""
-
     def build() -> "Sequences":
-        import torch
+        from pathline.data.readers.aeon import aeon_set
 
-        from pathline.data.sequences import Sequences, padded
-
-        try:
-            from aeon import datasets
-        except ModuleNotFoundError:
-            raise DataError("this set ships inside the package aeon: pip install aeon") from None
-        recordings, names = getattr(datasets, loader)()
-        classes = tuple(sorted(set(map(str, names))))
-        values, lengths = padded([torch.tensor(one).float().T for one in recordings])
-        labels = torch.tensor([classes.index(str(name)) for name in names])
-        return Sequences(values=values, lengths=lengths, labels=labels, classes=classes, channels=channels, rate=rate)
+        return aeon_set(loader, channels, rate)
 
     return build
 
