@@ -66,6 +66,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 
 .venv-bench/.peers: pyproject.toml constraints.txt bench/requirements.txt
 	$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/.core
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -e '.[seismic]' -c constraints.txt
 	@echo "installing the peers into .venv-bench ..."
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r bench/requirements.txt
 	@touch $@

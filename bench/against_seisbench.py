@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 import obspy
 import torch
-from seisbench.models import PhaseNet as PeerPhaseNet
 from torch import Tensor, nn
 
+import bench.torchvision_names  # noqa: F401  first: seisbench imports torchvision
 from bench.side_by_side import Measured, Side, conditions, in_turn, parameters
 from pathline.core.budget import steps
 from pathline.core.precision import fast_precision
 from pathline.perceive.phasenet import PhaseNet
 from pathline.sims.seismograms import simulate_seismograms
+
+from seisbench.models import PhaseNet as PeerPhaseNet  # isort: skip
 
 STATIONS, SAMPLES, EVENT, WINDOW, STEPS = 24, 60_000, 6000, 3001, 250
 THRESHOLD, NEAR = 0.3, 0.1

@@ -4,28 +4,23 @@ Both run 12 updates from random weights without gradients. torchvision returns t
 always does; ours returns the last one, as it always does outside of training. Line one runs ours in the precision
 that `pathline` picks on this processor and the peer in float32, its default; line two runs both in float32. For line
 three the volume of all pairs is not kept. Beforehand our weights are copied into the peer, and its flow must be ours.
-
-torchvision's wheels on PyPI are built for torch with CUDA; beside a torch without it their compiled operators, which
-RAFT does not use, cannot be loaded. Their names are made known first, so that the package can be imported.
 """
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+import bench.torchvision_names  # noqa: F401  first, or torchvision cannot be imported
 from bench.side_by_side import Measured, Side, conditions, in_turn, parameters
 from pathline.core.precision import precision_mode
 from pathline.perceive.raft import RAFT
 
+from torchvision.models.optical_flow import raft_large  # isort: skip
+
 HEIGHT, WIDTH, UPDATES = 320, 448, 12
 WANTED = 1.5
-OPERATORS = (
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
 
 
 def measure() -> tuple[dict[str, Any], list[Measured]]:
@@ -57,14 +52,7 @@ def measure() -> tuple[dict[str, Any], list[Measured]]:
 
 def torchvision_raft() -> nn.Module:
     """The peer's network with random weights."""
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in OPERATORS:
-        with contextlib.suppress(RuntimeError):  # they are there where the compiled part could be loaded
-            library.define(operator)
-    from torchvision.models.optical_flow import raft_large
-
     network: nn.Module = raft_large(weights=None)
-    network.kept = library  # as long as the network lives
     return network
 
 
