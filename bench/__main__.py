@@ -8,7 +8,15 @@ import torch
 
 from bench.side_by_side import table, write
 
-PAIRS = ("torchcfm", "flow_matching", "torchgfn")
+PAIRS = (
+    "torchcfm",
+    "flow_matching",
+    "torchgfn",
+    "egnn_pytorch",
+    "pyg_meshgraphnet",
+    "torchvision_raft",
+    "seisbench",
+)
 
 
 def main(asked: list[str]) -> int:

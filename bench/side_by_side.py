@@ -77,16 +77,18 @@ def in_turn(
     calls: int = 1,
     pairs: int = PAIRS,
     warm_up: int = 1,
+    same_size: bool = True,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Measured:
     """Time `pairs` pairs after `warm_up` calls of each side; `calls` pieces of the work are done in one `run`.
 
     Raises:
-        ValueError: fewer than 5 pairs, or networks whose numbers of parameters differ by more than 5 %.
+        ValueError: fewer than 5 pairs, or networks whose numbers of parameters differ by more than 5 %, unless the work
+            is defined by something else than its size and says so (same_size=False).
     """
     if pairs < PAIRS:
         raise ValueError(f"{pairs} pairs are too few; a median of fewer than {PAIRS} says little")
-    if abs(ours.parameters - peer.parameters) > 0.05 * peer.parameters:
+    if same_size and abs(ours.parameters - peer.parameters) > 0.05 * peer.parameters:
         raise ValueError(
             f"{work}: {ours.parameters} against {peer.parameters} parameters is not the same work; choose sizes within "
             "5 % of each other"

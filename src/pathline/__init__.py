@@ -22,26 +22,40 @@ if TYPE_CHECKING:
     from pathline.core.errors import DataError, MethodError, PathlineError
     from pathline.core.method import Method, Recipe
     from pathline.core.source import read
+    from pathline.data.clips import Clips
+    from pathline.data.equation import Equation
+    from pathline.data.fields import Fields
+    from pathline.data.meshes import Meshes
+    from pathline.data.pairs import Pairs
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
+    from pathline.data.sequences import Sequences
     from pathline.data.series import Series
     from pathline.data.sets import load
     from pathline.data.snapshots import Snapshots
+    from pathline.data.waveforms import Waveforms
 
 __version__ = "0.1.0"
 __all__ = [
     "Budget",
     "Claim",
+    "Clips",
     "DataError",
+    "Equation",
+    "Fields",
     "Leaderboard",
+    "Meshes",
     "Method",
     "MethodError",
+    "Pairs",
     "PathlineError",
     "Recipe",
     "Rollouts",
     "Samples",
+    "Sequences",
     "Series",
     "Snapshots",
+    "Waveforms",
     "at_least",
     "at_most",
     "check_method",
@@ -64,11 +78,18 @@ _HOMES = {
     "core.errors": ("DataError", "MethodError", "PathlineError"),
     "core.method": ("Method", "Recipe"),
     "core.source": ("read",),
+    "data.equation": ("Equation",),
+    "data.fields": ("Fields",),
+    "data.meshes": ("Meshes",),
+    "data.clips": ("Clips",),
+    "data.pairs": ("Pairs",),
     "data.rollouts": ("Rollouts",),
     "data.samples": ("Samples",),
+    "data.sequences": ("Sequences",),
     "data.series": ("Series",),
     "data.sets": ("load",),
     "data.snapshots": ("Snapshots",),
+    "data.waveforms": ("Waveforms",),
 }
 __getattr__, __dir__ = attach(
     __name__, {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}

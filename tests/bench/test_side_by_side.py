@@ -62,6 +62,8 @@ def test_too_few_pairs_and_networks_of_other_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="106 against 100 parameters"):
         in_turn(clock.side("ours", 1.0, parameters=106), clock.side("peer", 1.0), "work")
     assert clock.order == [], "nothing was run"
+    other = clock.side("ours", 1.0, parameters=106)
+    assert in_turn(other, clock.side("peer", 2.0), "work", same_size=False, clock=clock).ratio == 2.0
 
 
 def test_only_what_is_learned_counts_as_a_parameter() -> None:

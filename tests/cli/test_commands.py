@@ -68,7 +68,7 @@ def test_methods_lists_all_164_systems_built_or_not():
 
 def test_info_and_datasets_speak(folder):
     assert "2308.10276" in pathline("info", "stlinear").stdout
-    assert "not built yet" in pathline("info", "raft").stdout
+    assert "not built yet" in pathline("info", "gcrn").stdout
     listed = json.loads(pathline("datasets", "--json").stdout)
     assert {"metr-la-week", "digits", "charged-nbody"} <= {item["key"] for item in listed}
 
@@ -184,7 +184,7 @@ def test_evidence_is_one_json_list():
 
 BAD = [
     (("fit", "stlinaer", "speeds.csv"), "did you mean 'stlinear'"),
-    (("fit", "raft", "speeds.csv"), "not built yet"),
+    (("fit", "gcrn", "speeds.csv"), "not built yet"),
     (("fit", "stlinear"), "name the data"),
     (("fit", "stlinear", "nowhere.csv"), "nowhere.csv: there is no such file"),
     (("fit", "stlinear", "metr-la-weak"), "did you mean 'metr-la-week'"),
@@ -204,7 +204,7 @@ BAD = [
     (("evaluate", "nowhere", "speeds.csv"), "is not a run folder"),
     (("report", "nowhere"), "is not a run folder"),
     (("claim",), "name a system"),
-    (("claim", "raft"), "no claim yet"),
+    (("claim", "gcrn"), "no claim yet"),
 ]
 
 

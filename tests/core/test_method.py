@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from pathline.core import store
-from pathline.core.checks import check_loss_goes_down, check_method, check_same_seed_same_numbers, tiny_samples
+from pathline.core.checks import check_loss_goes_down, check_method, check_same_seed_same_numbers
 from pathline.core.errors import DataError, MethodError, RunError
 from pathline.core.method import Method
+from pathline.core.tiny import tiny_samples
 
 sys.path.insert(0, str(Path(__file__).parent))
 from toy import Denoiser, samples
@@ -80,7 +81,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
 
 
 def test_the_wrong_container_is_named():
-    from pathline.core.checks import tiny_series
+    from pathline.core.tiny import tiny_series
 
     with pytest.raises(DataError, match="Denoiser learns from Samples, but tiny-series is Series"):
         Denoiser.require(tiny_series())

@@ -104,6 +104,8 @@ def test_the_learning_rate_warms_up_linearly_and_falls_as_a_cosine_to_its_final_
     assert all(after < before for before, after in pairwise(rates[10:]))
     assert learning_rate(110, 110, recipe) == pytest.approx(0.1)
     assert learning_rate(50, 110, Recipe(lr=1.0, schedule="constant")) == 1.0
+    falling = Recipe(lr=2.0, schedule="exponential", final=0.01)
+    assert [learning_rate(step, 100, falling) for step in (0, 50, 100)] == pytest.approx([2.0, 0.2, 0.02])
 
 
 def test_averaged_weights_follow_their_recursion():

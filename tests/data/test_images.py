@@ -80,7 +80,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(DataError, match="is a folder"):
         read(tmp_path, "Series")
     np.save(tmp_path / "x.npy", np.zeros((3, 2)))
-    with pytest.raises(DataError, match="goes with a folder"):
+    with pytest.raises(DataError, match="goes with pictures"):
         read(tmp_path / "x.npy", "Samples", size=8)
 
 

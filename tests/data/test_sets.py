@@ -17,7 +17,7 @@ needs_mirror = pytest.mark.skipif(not MIRROR, reason="PATHLINE_DATA names no mir
 def test_every_described_set_can_be_loaded_and_every_loader_is_described():
     assert set(facts()) == set(_LOADERS)
     for key, about in facts().items():
-        assert about["title"] and about["license"] and about["container"] in CONTAINERS.values()
+        assert about["title"] and about["license"] and any(about["container"] in some for some in CONTAINERS.values())
         if about["source"] == "files":
             assert len(about["commit"]) == 40 and about["instead"] in facts()
             assert all(len(file["sha256"]) == 64 for file in about["files"]), key
@@ -97,3 +97,19 @@ def test_the_cache_returns_what_was_built_and_builds_once(monkeypatch, tmp_path)
     assert torch.equal(first["x"], second["x"]) and len(built) == 1
     cached("toy", {"a": 2}, build)
     assert len(built) == 2
+
+
+@pytest.mark.skipif(
+    find_spec("iris_sample_data") is None or find_spec("netCDF4") is None, reason="needs iris-sample-data and xarray"
+)
+def test_the_ocean_is_around_300_kelvin_and_has_land():
+    data = load("ocean-temperature")
+    assert data.values.shape == (1, 54, 1, 18, 432) and data.unit == "days" and data.origin.startswith("2006-04")
+    sea = data.values[:, :, 0][data.inside[:, None].expand(-1, 54, -1, -1)]
+    assert 285 < sea.min() < 295 < 300 < sea.max() < 306 and 0.7 < data.inside.float().mean() < 0.8
+
+
+@pytest.mark.skipif(find_spec("iris_sample_data") is not None, reason="iris-sample-data is installed")
+def test_a_set_whose_package_is_missing_says_which():
+    with pytest.raises(DataError, match="pip install iris-sample-data"):
+        load("ocean-temperature")

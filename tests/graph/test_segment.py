@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pathline.graph import segment_max, segment_mean, segment_softmax, segment_sum
+from pathline.graph import Ends, Segments, segment_max, segment_mean, segment_softmax, segment_sum
 
 INDEX = torch.tensor([2, 0, 2, 4, 0, 2])  # segments 1 and 3 are empty
 COUNT = 5
@@ -59,3 +59,44 @@ def test_gradients_are_those_of_the_definition(function, values):
 def test_an_index_of_the_wrong_length_is_named():
     with pytest.raises(ValueError, match=r"index has shape \(5,\)"):
         segment_sum(torch.zeros(6, 2), INDEX[:5], COUNT)
+
+
+def test_segments_gather_and_sum_as_indexing_does() -> None:
+    generator = torch.Generator().manual_seed(0)
+    index = torch.randint(0, 6, (20,), generator=generator)
+    index[index == 3] = 2  # an empty segment
+    values, entries = (torch.randn(n, 4, 2, generator=generator, dtype=torch.float64) for n in (7, 20))
+    segments = Segments(index, 7)
+    assert torch.equal(segments.gather(values), values[index])
+    assert torch.allclose(segments.sum(entries), segment_sum(entries, index, 7), atol=1e-12)
+    assert not segments.sum(entries)[3].any()
+    assert torch.allclose(segments.sum(entries[:, 0, 0]), segment_sum(entries[:, 0, 0], index, 7), atol=1e-12)
+
+
+def test_segments_are_differentiable_twice() -> None:
+    generator = torch.Generator().manual_seed(0)
+    segments = Segments(torch.tensor([2, 0, 2, 1, 0]), 4)
+    values, entries = (torch.randn(n, 2, generator=generator, dtype=torch.float64, requires_grad=True) for n in (4, 5))
+    for function, inputs in ((segments.gather, values), (segments.sum, entries)):
+        assert torch.autograd.gradcheck(lambda x, f=function: f(x).sin(), (inputs,))
+        assert torch.autograd.gradgradcheck(lambda x, f=function: f(x).sin(), (inputs,))
+
+
+def test_segments_name_what_does_not_fit() -> None:
+    with pytest.raises(IndexError, match="4"):
+        Segments(torch.tensor([0, 4]), 4)
+    with pytest.raises(ValueError, match="3 rows"):
+        Segments(torch.tensor([0, 1]), 4).sum(torch.ones(3, 2))
+    assert Segments(torch.empty(0, dtype=torch.int64), 3).sum(torch.empty(0, 2)).shape == (3, 2)
+
+
+def test_ends_add_what_both_ends_say() -> None:
+    generator = torch.Generator().manual_seed(0)
+    edges = torch.tensor([[0, 3, 3, 1], [2, 2, 0, 3]])
+    values, said = (torch.randn(4, n, generator=generator, dtype=torch.float64, requires_grad=True) for n in (3, 6))
+    ends = Ends(edges, 4)
+    expected = values + said[edges[0], :3] + said[edges[1], 3:]
+    assert torch.allclose(ends.add(values * 1, said), expected, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda x, v: ends.add(x * 1, v).sin(), (values, said))
+    assert torch.autograd.gradgradcheck(lambda x, v: ends.add(x * 1, v).sin(), (values, said))
+    assert Ends(edges[:, :0], 4).add(values[:0] * 1, said).shape == (0, 3)

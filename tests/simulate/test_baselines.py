@@ -7,6 +7,7 @@ import torch
 from pathline.core.errors import DataError
 from pathline.data import Rollouts
 from pathline.simulate.baselines import ConstantVelocity, LinearDynamics
+from pathline.simulate.persistence import Persistence
 
 
 def noisy(matrix: torch.Tensor, noise: float = 0.3, frames: int = 4, span: int = 2) -> Rollouts:
@@ -30,6 +31,15 @@ def test_constant_velocity_flies_straight_for_ever() -> None:
     state = data.gather(torch.arange(5))
     end = ConstantVelocity.for_data(data).fit(data).rollout(state, 4)[:, -1]
     assert torch.allclose(end, state.position + 4 * 0.5 * state.velocity, atol=1e-5)
+
+
+def test_persistence_stays_where_it_is() -> None:
+    data = noisy(torch.eye(3))
+    method = Persistence.for_data(data).fit(data)
+    state = data.gather(torch.arange(5))
+    assert torch.equal(method.rollout(state, 3), state.position[:, None].expand(-1, 4, -1, -1))
+    moved = (data.positions[:, 2] - data.positions[:, 0]).square().mean()
+    assert method.score(data) == pytest.approx(float(moved), rel=1e-5)
 
 
 def test_the_fitted_number_is_the_regression_slope() -> None:

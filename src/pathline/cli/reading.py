@@ -10,18 +10,32 @@ import typer
 
 # What a file's numbers mean; a run remembers it and takes other words for other files.
 FILE: Mapping[str, Any] = {
+    "task": Annotated[str | None, typer.Option(help="What to learn, in rooms with several tasks (see the docs).")],
     "interval": Annotated[float | None, typer.Option(help="Time between rows or frames (seconds for series).")],
     "time_column": Annotated[
         str | None, typer.Option("--time-column", "--time-key", help="Name of the column of times.")
     ],
     "label_column": Annotated[str | None, typer.Option(help="Name of the column of labels.")],
-    "size": Annotated[int | None, typer.Option(help="Height and width of pictures read from a folder.")],
+    "group_column": Annotated[str | None, typer.Option(help="Name of the column of who was recorded.")],
+    "size": Annotated[
+        int | None,
+        typer.Option(help="Height and width of pictures read from a folder; longer side for pairs, films."),
+    ],
+    "frames": Annotated[int | None, typer.Option(min=2, help="How many frames of a film to read, from its beginning.")],
     "embedding": Annotated[str | None, typer.Option(help="Coordinates of cells in an h5ad file, such as X_pca.")],
     "components": Annotated[int | None, typer.Option(min=1, help="How many of their leading columns to use.")],
     "alphabet": Annotated[str | None, typer.Option(help="Letters of strings, also ones that do not occur.")],
     "growth": Annotated[str | None, typer.Option(help="Where strings grow: end, or both.")],
     "floor": Annotated[float | None, typer.Option(help="Reward of strings that the file does not list.")],
     "exponent": Annotated[float | None, typer.Option(help="Power of the reward; more favours the best.")],
+    "speed": Annotated[float | None, typer.Option(help="Of an equation: the constant speed that carries u.")],
+    "self_advection": Annotated[float | None, typer.Option(help="Of an equation: 1 if u carries itself, else 0.")],
+    "viscosity": Annotated[float | None, typer.Option(help="Of an equation: how fast u spreads.")],
+    "duration": Annotated[float | None, typer.Option(help="Of an equation: the time to solve it for.")],
+    "variables": Annotated[str | None, typer.Option(help="Fields of a netCDF file, separated by commas.")],
+    "given": Annotated[str | None, typer.Option(help="Its variables that are given and do not change, likewise.")],
+    "picks": Annotated[Path | None, typer.Option(help="csv of known arrivals: columns station, phase, time.")],
+    "field": Annotated[str | None, typer.Option(help="The field on a mesh that is predicted, such as velocity.")],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.

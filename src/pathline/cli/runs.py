@@ -9,6 +9,8 @@ from pathline.cli.catalogue import Json
 from pathline.cli.output import print_json, print_table, say
 from pathline.cli.reading import FILE, SHAPE, plain, reads
 
+SHOWN = 20  # rows of an answer that are printed
+
 Data = Annotated[str | None, typer.Argument(help="A built-in data set (`pathline datasets`) or a file of yours.")]
 DataOption = Annotated[str | None, typer.Option("--data", help="The same as DATA.")]
 Run = Annotated[Path, typer.Argument(help="A run folder.")]
@@ -97,54 +99,26 @@ def fit(
 @reads(FILE)
 def predict(
     run: Run,
-    data: Annotated[str, typer.Argument(help="A built-in data set or a file of yours.")],
-    out: Annotated[Path | None, typer.Option(help="csv, parquet, npz or h5ad; by default csv on stdout.")] = None,
+    data: Annotated[list[str], typer.Argument(help="A built-in data set or a file of yours; two pictures for flow.")],
+    out: Annotated[
+        Path | None, typer.Option(help="csv, parquet, npz, or what the method writes (h5ad, flo, png, gif).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="For methods that draw.")] = 0,
     *,
     read: dict[str, Any],
 ) -> None:
-    """Use a run: forecast the next steps, roll states out, draw samples, or push cells."""
+    """Use a run: forecast the next steps, roll states out, draw samples, push cells, pick arrivals, find flow."""
     import sys
 
     from pathline.core import store
-    from pathline.core.errors import DataError
-    from pathline.core.run import predict_run
+    from pathline.core.run import predict_run, write_prediction
 
-    writers: dict[str, Any] = {".csv": _to_csv, ".parquet": _to_parquet, ".npz": _to_npz, ".h5ad": _to_h5ad}
-    if out is not None and out.suffix not in writers:
-        raise DataError(f"{out}: results are written as {', '.join(writers)}; choose one of these endings")
-    room = store.read_config(run).get("room", "")
-    reading = plain(read, room)
-    table = predict_run(run, data, seed=seed, **reading)
+    reading = plain(read, store.read_config(run).get("room", ""))
     if out is None:
-        table.to_csv(sys.stdout, index=False)
+        predict_run(run, data, seed=seed, **reading).to_csv(sys.stdout, index=False)
         return
-    with store.replacing(out) as part:
-        writers[out.suffix](table, part)
-    say(f"{len(table)} rows: {out}")
-
-
-def _to_csv(table: Any, path: Path) -> None:
-    table.to_csv(path, index=False)
-
-
-def _to_parquet(table: Any, path: Path) -> None:
-    table.to_parquet(path, index=False)
-
-
-def _to_h5ad(table: Any, path: Path) -> None:
-    from pathline.data.readers.h5ad import write_h5ad
-
-    write_h5ad(table, path)
-
-
-def _to_npz(table: Any, path: Path) -> None:
-    import numpy
-
-    with open(path, "wb") as file:
-        numpy.savez_compressed(
-            file, **{c: table[c].to_numpy() if table[c].dtype.kind in "fiub" else table[c].to_numpy("U") for c in table}
-        )
+    table = write_prediction(run, data, out, seed=seed, **reading)
+    say(f"{out}" if table is None else f"{len(table)} rows: {out}")
 
 
 @reads(FILE)
@@ -210,12 +184,21 @@ def compare(
     board = run_compare(
         keys, opened, room=room, budget=budget, seeds=seeds, engine=engine, log=True, precision=precision, progress=True
     )
-    board.data = name
-    folder = save_board(board, out or free_folder(f"compare-{room}", name), reading)
+    if board.asked is None:
+        board.data = name
+    folder = save_board(board, out or free_folder(f"compare-{room}", name), reading if board.asked is None else {})
     if json:
         print_json(board.to_json())
         return
     heads, rows = board_table(board)
+    for key, table in board.answers.items():
+        print(f"{key} on {name}: {len(table)} row{'s' * (len(table) != 1)}, all in {folder / key}-answers.csv")
+        print_table(
+            list(table.columns), [[str(value) for value in row] for row in table.head(SHOWN).to_numpy()], left=3
+        )
+        print()
+    if board.asked is not None:
+        print(f"{name} has no truth, so the methods learned from {board.data} and are ranked on its test part:")
     styles = {"best": "bold", "baseline": "dim", "": ""}
     texts = [[f"{c.text} ± {c.spread}" if c.spread else c.text for c in cells] for _, cells in rows]
     print_table(heads, texts, styles=[styles[kind] for kind, _ in rows])

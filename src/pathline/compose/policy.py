@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pathline.compose.explorers import mixed
 from pathline.compose.objectives import Trajectories
 from pathline.data.environment import DiscreteEnvironment
+from pathline.data.moves import MoveTables
 from pathline.nn.mlp import MLP
 
 FAR = -1e4  # of a logit that is not allowed: its probability is 0 in float32, and no gradient is nan
@@ -96,21 +97,24 @@ class DiscretePolicy(nn.Module):
     def log_forward(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
         """log P_F (n, actions); `FAR` or less where a move is not legal."""
         mask = self.environment.forward_mask(states) if mask is None else mask
-        return self._forward_logits(states, mask).log_softmax(-1)
+        return self._forward_logits(self.environment.encode(states), mask).log_softmax(-1)
 
     def log_backward(self, states: Tensor) -> Tensor:
         """log P_B (n, actions)."""
-        return self._backward_logits(states, self.environment.backward_mask(states)).log_softmax(-1)
+        mask = self.environment.backward_mask(states)
+        encoded = self.environment.encode(states) if self.learn_backward else states
+        return self._backward_logits(encoded, mask).log_softmax(-1)
 
-    def _forward_logits(self, states: Tensor, mask: Tensor) -> Tensor:
-        logits: Tensor = self.net(self.environment.encode(states))[:, : self.actions]
-        return logits.float().masked_fill(~mask, FAR)
+    def _forward_logits(self, encoded: Tensor, mask: Tensor) -> Tensor:
+        logits: Tensor = self.net(encoded)[:, : self.actions]
+        return torch.where(mask, logits.float(), FAR)
 
-    def _backward_logits(self, states: Tensor, mask: Tensor) -> Tensor:
+    def _backward_logits(self, encoded: Tensor, mask: Tensor) -> Tensor:
+        """Of `encoded` states, which nobody looks at if P_B is uniform."""
         if not self.learn_backward:
             return torch.zeros(mask.shape).masked_fill(~mask, FAR)
-        logits: Tensor = self.net(self.environment.encode(states))[:, self.actions : 2 * self.actions]
-        return logits.float().masked_fill(~mask, FAR)
+        logits: Tensor = self.net(encoded)[:, self.actions : 2 * self.actions]
+        return torch.where(mask, logits.float(), FAR)
 
     def log_flow(self, states: Tensor) -> Tensor:
         """log F (n,) of unfinished states."""
@@ -133,32 +137,34 @@ class DiscretePolicy(nn.Module):
         moves: int | None = None,
     ) -> Paths:
         """Trajectories that go on from `states` to objects, or for so many moves."""
-        environment = self.environment
+        walk = self.environment.walk
 
         def choose(live: Tensor, mask: Tensor) -> Tensor:
-            logits = self._forward_logits(live, mask)
+            logits = self._forward_logits(walk.encode(live), mask)
             if epsilon:
                 logits = mixed(logits.log_softmax(-1), mask, epsilon).log().masked_fill(~mask, FAR)
             return _choose(logits, generator)
 
-        bound = environment.bound if moves is None else moves
-        return Paths(*_follow(states, bound, environment.forward_mask, choose, environment.step))
+        bound = self.environment.bound if moves is None else moves
+        path, actions, length = _follow(walk.enter(states), bound, walk.forward_mask, choose, walk.step)
+        return Paths(walk.leave(path), actions, length)
 
     @torch.no_grad()
     def draw_back(self, states: Tensor, generator: torch.Generator | None = None, moves: int | None = None) -> Paths:
         """Trajectories that end in `states`, undone by P_B to the source, or by so many moves."""
-        environment = self.environment
+        walk = self.environment.walk
 
         def choose(live: Tensor, mask: Tensor) -> Tensor:
-            return _choose(self._backward_logits(live, mask), generator)
+            encoded = walk.encode(live) if self.learn_backward else live
+            return _choose(self._backward_logits(encoded, mask), generator)
 
-        bound = environment.bound if moves is None else moves
-        path, actions, length = _follow(states, bound, environment.backward_mask, choose, environment.back)
+        bound = self.environment.bound if moves is None else moves
+        path, actions, length = _follow(walk.enter(states), bound, walk.backward_mask, choose, walk.back)
         rows = torch.arange(len(states))[:, None]
         back = (length[:, None] - torch.arange(path.shape[1])).clamp(min=0)
         if not actions.shape[1]:
-            return Paths(path, actions, length)
-        return Paths(path[rows, back], actions[rows, (back[:, :-1] - 1).clamp(min=0)], length)
+            return Paths(walk.leave(path), actions, length)
+        return Paths(walk.leave(path[rows, back]), actions[rows, (back[:, :-1] - 1).clamp(min=0)], length)
 
     # -- scoring ------------------------------------------------------------------------------------------------------
 
@@ -169,26 +175,26 @@ class DiscretePolicy(nn.Module):
         log_z:  the flow of the source, instead of the network's
         energy: the network's output is the forward-looking log F + E (0 at objects), so log F = output - E
         """
-        environment, moves = self.environment, paths.moves
+        environment, walk, moves = self.environment, self.environment.walk, paths.moves
         batch, columns = paths.states.shape[:2]
-        source = torch.cat([moves, torch.zeros_like(moves[:, :1])], 1)  # states with a move to come
-        visited = torch.cat([moves[:, :1] | True, moves], 1)
+        edge = torch.ones(batch, 1, dtype=torch.bool)
+        visited = torch.cat([edge, moves], 1)
         states = paths.states[visited]
-        distinct, place = _distinct(environment, states)
-        encoded = environment.encode(distinct)
+        here = walk.enter(states)
+        distinct, place = _distinct(walk, here)
+        encoded = walk.encode(distinct)
         outputs: Tensor = self.net(encoded).float()
         flows = outputs[:, -1] if self.flow_net is None else self.flow_net(encoded)[:, 0].float()
-        outputs = outputs.index_select(0, place)
-        ahead = source[visited]
-        before = states[ahead]
-        log_p = outputs[ahead, : self.actions].masked_fill(~environment.forward_mask(before), FAR).log_softmax(-1)
-        chosen = paths.actions[moves]
-        log_pf = torch.zeros(batch, columns - 1).masked_scatter(moves, log_p.gather(1, chosen[:, None])[:, 0])
-        behind = torch.cat([torch.zeros_like(moves[:, :1]), moves], 1)[visited]
-        mask = environment.backward_mask(states[behind])
+        ahead = torch.cat([moves, ~edge], 1)[visited].nonzero()[:, 0]  # states with a move to come
+        behind = torch.cat([~edge, moves], 1)[visited].nonzero()[:, 0]  # and those that one led to
+        chosen = paths.actions[moves][:, None]
+        logits = outputs[:, : self.actions].index_select(0, place[ahead])
+        log_p = torch.where(walk.forward_mask(here[ahead]), logits, FAR).log_softmax(-1)
+        log_pf = torch.zeros(batch, columns - 1).masked_scatter(moves, log_p.gather(1, chosen)[:, 0])
+        mask = walk.backward_mask(here[behind])
         if self.learn_backward:
-            logits = outputs[behind, self.actions : 2 * self.actions].masked_fill(~mask, FAR)
-            values = logits.log_softmax(-1).gather(1, chosen[:, None])[:, 0]
+            logits = outputs[:, self.actions : 2 * self.actions].index_select(0, place[behind])
+            values = torch.where(mask, logits, FAR).log_softmax(-1).gather(1, chosen)[:, 0]
         else:
             values = -mask.sum(-1).float().log()
         log_pb = torch.zeros(batch, columns - 1).masked_scatter(moves, values)
@@ -227,17 +233,17 @@ def _follow(
     choose: Callable[[Tensor, Tensor], Tensor],
     move: Callable[[Tensor, Tensor], Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """All `states` (n, width) moved in lock-step, at most `bound` times: states on the way (n, T + 1, width), moves
+    """All `states` (n, ...) moved in lock-step, at most `bound` times: states on the way (n, T + 1, ...), moves
     (n, T) and how many each made (n,). Those that can move no further stay where they are and cost nothing."""
     live, rows = states, torch.arange(len(states))
     who, reached, taken = [rows], [states], [rows.new_empty(0)]
     for _ in range(bound):
         mask = legal(live)
-        going = mask.any(-1)
-        if not bool(going.all()):
-            live, rows, mask = live[going], rows[going], mask[going]
-            if not len(live):
+        going = mask.any(-1).nonzero()[:, 0]
+        if len(going) < len(live):
+            if not len(going):
                 break
+            live, rows, mask = (part.index_select(0, going) for part in (live, rows, mask))
         action = choose(live, mask)
         live = move(live, action)
         who.append(rows)
@@ -245,20 +251,20 @@ def _follow(
         taken.append(action)
     row, column = torch.cat(who), torch.arange(len(who)).repeat_interleave(torch.tensor([len(rows) for rows in who]))
     length = torch.bincount(row, minlength=len(states)) - 1
-    path = states.new_empty(len(states), len(who), states.shape[1])
-    path[row, column] = torch.cat(reached)
+    place = row.new_empty(len(states), len(who))
+    place[row, column] = torch.arange(len(row))
     stays = torch.minimum(length[:, None], torch.arange(len(who)))
     actions = length.new_zeros(len(states), len(who) - 1)
     actions[row[len(states) :], column[len(states) :] - 1] = torch.cat(taken)
-    return path.gather(1, stays[..., None].expand_as(path)), actions, length
+    return torch.cat(reached)[place.gather(1, stays)], actions, length
 
 
-def _distinct(environment: DiscreteEnvironment, states: Tensor) -> tuple[Tensor, Tensor]:
-    """The different ones of `states` (n, width), and where each of `states` is among them; all, if they cannot be
+def _distinct(walk: DiscreteEnvironment | MoveTables, states: Tensor) -> tuple[Tensor, Tensor]:
+    """The different ones of `states` of a walk, and where each of `states` is among them; all, if they cannot be
     numbered."""
-    if not environment.numbered:
+    if isinstance(walk, DiscreteEnvironment) and not walk.numbered:
         return states, torch.arange(len(states))
-    code, place = torch.unique(environment.code(states), return_inverse=True)
+    code, place = torch.unique(walk.code(states), return_inverse=True)
     first = torch.empty_like(code).scatter_(0, place, torch.arange(len(states)))
     return states[first], place
 

@@ -15,104 +15,21 @@ from torch import Tensor
 from pathline.core.budget import Budget
 from pathline.core.errors import DataError
 from pathline.core.method import Method
+from pathline.core.tiny import TINY, WRONG_CONTAINER
+from pathline.data.clips import Clips
 from pathline.data.container import Split
 from pathline.data.environment import Environment
-from pathline.data.rollouts import Rollouts
+from pathline.data.equation import Equation
+from pathline.data.fields import Fields
+from pathline.data.meshes import Meshes
+from pathline.data.pairs import Pairs
 from pathline.data.samples import Samples
+from pathline.data.sequences import Sequences
 from pathline.data.series import Series
-from pathline.data.snapshots import Snapshots, snapshots_of
-from pathline.sims.environments.continuous import ContinuousEnvironment
+from pathline.data.snapshots import Snapshots
+from pathline.data.waveforms import Waveforms
 
 STEPS = 40
-
-
-def tiny_series() -> Series:
-    """Eight days of five sensors every hour: a daily wave that travels along a ring, with noise and gaps."""
-    generator = torch.Generator().manual_seed(0)
-    hours = torch.arange(24 * 8)
-    phase = torch.arange(5) / 5
-    values = 50 + 20 * torch.sin(2 * torch.pi * (hours[:, None] / 24 - phase))
-    values = values + torch.randn(values.shape, generator=generator)
-    observed = torch.rand(values.shape, generator=generator) > 0.05
-    adjacency = torch.roll(torch.eye(5), 1, dims=1) + torch.eye(5)
-    return Series(
-        values=values[..., None],
-        observed=observed[..., None],
-        start=0,
-        interval=3600,
-        adjacency=adjacency,
-        history=6,
-        horizon=4,
-        name="tiny-series",
-    )
-
-
-def tiny_samples() -> Samples:
-    """Two clouds in the plane, labelled."""
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(240) % 2
-    values = torch.randn(240, 2, generator=generator) * 0.3 + torch.tensor([[-1.0, 0.0], [1.0, 0.5]])[labels]
-    return Samples(values=values, labels=labels, name="tiny-samples")
-
-
-def tiny_rollouts() -> Rollouts:
-    """Four bodies in a common harmonic well, exact, three frames."""
-    generator = torch.Generator().manual_seed(0)
-    start, speed = torch.randn(2, 60, 1, 4, 3, generator=generator)
-    time = torch.arange(3).view(1, 3, 1, 1) * 0.5
-    edge_index = torch.nonzero(~torch.eye(4, dtype=torch.bool)).T
-    charge = torch.ones(60, 4, 1)
-    return Rollouts(
-        positions=start * time.cos() + speed * time.sin(),
-        velocities=speed * time.cos() - start * time.sin(),
-        edge_index=edge_index,
-        features=charge,
-        edge_features=torch.ones(60, edge_index.shape[1], 1),
-        interval=0.5,
-        name="tiny-rollouts",
-    )
-
-
-def tiny_snapshots() -> Snapshots:
-    """A cloud in the plane that drifts, widens and grows by half, seen at four times."""
-    generator = torch.Generator().manual_seed(0)
-    clouds = [
-        torch.randn(count, 2, generator=generator) * (0.3 + 0.1 * k) + torch.tensor([1.0 * k, 0.3 * k**2])
-        for k, count in enumerate((40, 44, 52, 60))
-    ]
-    return snapshots_of(clouds, [0.0, 1.0, 2.0, 3.5], name="tiny-snapshots")
-
-
-def tiny_environment() -> Environment:
-    """Three of five items, whose half-chosen sets have energies."""
-    from pathline.sims.environments import Sets
-
-    return Sets(items=5, size=3, energies=torch.linspace(-1, 1, 5, dtype=torch.float64), name="tiny-environment")
-
-
-def tiny_densities() -> Environment:
-    """A box whose steps are long."""
-    from pathline.sims.environments import Box
-
-    return Box(delta=0.5, waves=1, name="tiny-densities")
-
-
-TINY: dict[type, Callable[[], Any]] = {
-    Series: tiny_series,
-    Samples: tiny_samples,
-    Rollouts: tiny_rollouts,
-    Snapshots: tiny_snapshots,
-    Environment: tiny_environment,
-    ContinuousEnvironment: tiny_densities,
-}
-WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
-    Series: tiny_samples,
-    Samples: tiny_series,
-    Rollouts: tiny_samples,
-    Snapshots: tiny_samples,
-    Environment: tiny_samples,
-    ContinuousEnvironment: tiny_samples,
-}
 
 
 def check_method(cls: type[Method], data: Any = None) -> None:
@@ -207,7 +124,7 @@ def check_metrics_are_finite(cls: type[Method], data: Any) -> None:
 def check_predicts_a_table(cls: type[Method], data: Any) -> None:
     """`predict` gives a table with rows and finite numbers."""
     table = _fitted(cls, data.split()).predict(data)
-    assert len(table), f"{cls.__name__}: predict gives no rows"
+    assert len(table) or cls.may_find_nothing, f"{cls.__name__}: predict gives no rows"
     values = torch.tensor(table.select_dtypes("number").to_numpy(float))
     assert torch.isfinite(values).all(), f"{cls.__name__}: predict gives numbers that are not finite"
 
@@ -241,10 +158,27 @@ def _misshapen(data: Any) -> Any:
         return replace(data, values=data.values[..., :-1], columns=(), name="odd-samples")
     if isinstance(data, Snapshots):
         return replace(data, positions=data.positions[:, :-1], name="odd-snapshots")
+    if isinstance(data, Fields):
+        assert data.inputs is not None and data.inside is not None
+        fewer: dict[str, Any] = {name: getattr(data, name)[..., :-1, :] for name in ("values", "inputs", "inside")}
+        return replace(data, **fewer, y=None, name="odd-fields")
+    if isinstance(data, Waveforms):
+        return replace(data, rate=data.rate / 2, name="odd-waveforms")
     if isinstance(data, Environment):
         from pathline.sims.environments import Hypergrid
 
         return Hypergrid(name="odd-environment")
+    if isinstance(data, Equation):
+        return replace(data, initial=data.initial[:-1], name="odd-equation")
+    if isinstance(data, Meshes):
+        assert data.positions is not None
+        return replace(data, positions=data.positions[..., :2], name="odd-meshes")
+    if isinstance(data, Clips):
+        return replace(data, frames=data.frames.repeat(1, 1, 2, 1, 1), name="odd-clips")
+    if isinstance(data, Sequences):
+        return replace(data, values=data.values[..., :-1], channels=(), name="odd-sequences")
+    if isinstance(data, Pairs):
+        return replace(data.crops(24, 16), name="odd-pairs")
     more = torch.ones(*data.positions.shape[:3:2], 3)
     return replace(data, features=more, name="odd-rollouts")
 

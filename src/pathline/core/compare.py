@@ -43,6 +43,8 @@ class Leaderboard:
     """The result of a comparison: arms from best to worst by the first metric.
 
     skill: 1 - metric / metric of the room's first baseline (for "lower is better"), so 0 is naive and 1 is perfect.
+    asked: the user's own data, where they have no truth and the ranking is on other data (`Method.pretrain_data`)
+    answers: each arm's `predict` of what was asked
     """
 
     room: str
@@ -57,6 +59,8 @@ class Leaderboard:
     seconds: float
     models: dict[str, Method] = field(default_factory=dict, repr=False)
     test: Any = field(default=None, repr=False)
+    asked: Any = field(default=None, repr=False)
+    answers: dict[str, Any] = field(default_factory=dict, repr=False)
     best_folder: str = ""
     report: str = ""
 
@@ -114,6 +118,8 @@ class Leaderboard:
             "best": self.best.key if self.best.metrics else None,
             "run": self.best_folder,
             "report": self.report,
+            "asked": None if self.asked is None else self.asked.name,
+            "answers": {key: table.to_dict("records") for key, table in self.answers.items()},
             "arms": [
                 {
                     "key": arm.key,
@@ -214,6 +220,17 @@ def _fitting(classes: dict[str, type[Method]], data: Any, named: Sequence[type[M
     return kept
 
 
+def _stand_in(classes: dict[str, type[Method]], asked: Any) -> Any:
+    """What the arms learn from and are ranked on, since `asked` has no truth."""
+    for cls in classes.values():
+        found = cls.pretrain_data()
+        if found is not None:
+            return found
+    raise DataError(
+        f"{asked.name}: nothing in it says what the methods should answer, so they cannot be compared on it"
+    )
+
+
 def compare(
     methods: Sequence[str | type[Method]] | None,
     data: Any,
@@ -226,6 +243,9 @@ def compare(
     **options: Any,
 ) -> Leaderboard:
     """Fit `methods` and the room's baselines on `data` and rank them on its test part.
+
+    Data without truth, such as a record without picks, cannot rank anything: the arms then learn from and are ranked on
+    the room's own data (`Method.pretrain_data`), and the leaderboard carries what each of them answers on `data`.
 
     Args:
         methods: keys or classes; None means every built method of `room`.
@@ -259,8 +279,12 @@ def compare(
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not chosen:
         raise MethodError("a comparison needs at least one seed")
+    required = () if methods is None else named
+    asked = None if isinstance(data, Split) or data.has_truth else data
+    if asked is not None:
+        data = _stand_in(_fitting(classes, asked, required), asked)
     split = data if isinstance(data, Split) else data.split()
-    classes = _fitting(classes, split, () if methods is None else named)
+    classes = _fitting(classes, split, required)
 
     trained = sum(cls.trains for cls in classes.values()) * len(chosen)
     share = budget
@@ -314,11 +338,13 @@ def compare(
         seeds=chosen,
         budget=str(budget) if budget is not None else "each method's own",
         better=better,
-        naive=trivial[0],
+        naive=next((key for key in trivial if key in classes), ""),
         arms=list(arms.values()),
         seconds=time.monotonic() - began,
         models=models,
         test=split.test,
+        asked=asked,
+        answers={} if asked is None else {key: model.predict(asked) for key, model in models.items()},
     )
     if not board.metrics:
         raise MethodError("no method finished: " + "; ".join(f"{arm.key}: {arm.failure}" for arm in board.arms))
@@ -347,6 +373,9 @@ def save_board(board: Leaderboard, folder: Path, read: dict[str, Any] | None = N
     )
     board.report = str(folder / store.REPORT)
     store.write_text(folder / store.REPORT, leaderboard_report(board))
+    for key, table in board.answers.items():
+        with store.replacing(folder / f"{key}-answers.csv") as part:
+            table.to_csv(part, index=False)
     (folder / "leaderboard.png").write_bytes(picture_bytes(board_picture(board)))
     store.write_json(folder / "leaderboard.json", board.to_json())
     return folder

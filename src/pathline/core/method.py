@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -30,7 +30,8 @@ class Recipe:
     steps:        the budget when none is given
     batch_size:   items per step, over all processes together
     lr, weight_decay, betas: AdamW
-    schedule:     "cosine" decays to `final` x lr; "constant" does not; both start with `warmup` linear steps
+    schedule:     "cosine" and "exponential" decay to `final` x lr; "constant" does not; all start with `warmup` linear
+                  steps
     clip:         largest gradient norm, or None
     ema:          decay of the averaged weights that are evaluated and kept, or None; warmed up as (1 + n) / (10 + n)
     validations:  looks at the validation part, evenly spread over the run; the best weights are kept
@@ -42,7 +43,7 @@ class Recipe:
     lr: float = 1e-3
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "exponential"] = "cosine"
     final: float = 0.02
     warmup: int = 0
     clip: float | None = 1.0
@@ -104,6 +105,7 @@ class Method(nn.Module, metaclass=_ConfigCapture):
         recipe:    default training settings
         rates:     learning rates relative to the recipe's, by the beginning of a parameter's name
         trains:    False for baselines that `fit` solves in closed form or that need nothing
+        may_find_nothing: whether a table without rows is an answer of `predict`, such as that no wave arrived
         config:    the constructor's arguments, captured; enough to rebuild
         training_record: what the last `fit` did, or None
     """
@@ -115,6 +117,7 @@ class Method(nn.Module, metaclass=_ConfigCapture):
     recipe: ClassVar[Recipe] = Recipe()
     rates: ClassVar[dict[str, float]] = {}
     trains: ClassVar[bool] = True
+    may_find_nothing: ClassVar[bool] = False
     config: dict[str, Any]
     training_record: "Training | None" = None
 
@@ -197,10 +200,19 @@ class Method(nn.Module, metaclass=_ConfigCapture):
         """The room's verb applied to `data`, as a table to write to a file."""
         raise NotImplementedError
 
+    def writers(self) -> dict[str, Callable[[Any, Path, int], None]]:
+        """Files other than tables that `predict --out` can write: ending -> function of (data, path, seed)."""
+        return {}
+
     @classmethod
     def figures(cls, methods: "dict[str, Method]", data: Any) -> list[Figure]:
         """Pictures of several fitted methods of one room on the same test data."""
         return []
+
+    @classmethod
+    def pretrain_data(cls) -> Container | None:
+        """What to learn from for somebody whose own data have no truth (`Container.has_truth`); None if nothing is."""
+        return None
 
     def parameter_count(self) -> int:
         """Trainable numbers."""

@@ -40,8 +40,8 @@ def board_table(board: "Leaderboard") -> tuple[list[str], list[tuple[str, list[C
     """Heads and rows of a leaderboard; a row comes with its kind: "best", "baseline" or ""."""
     from pathline.core import catalog
 
-    naive = catalog.entry(board.naive).key
-    heads = ["method", *board.metrics, f"skill over {naive}", "seconds", "parameters"]
+    over = f" over {catalog.entry(board.naive).key}" if board.naive else ""
+    heads = ["method", *board.metrics, f"skill{over}", "seconds", "parameters"]
     rows = []
     for place, arm in enumerate(board.arms):
         kind = "best" if place == 0 else "baseline" if arm.baseline else ""
@@ -164,13 +164,20 @@ def leaderboard_report(board: "Leaderboard") -> str:
     shown = {arm.key: board.models[arm.key] for arm in board.arms if arm.key in board.models}
     ranking = "Bars are means over seeds, dots single seeds; grey bars are baselines."
     figures = [Figure("Leaderboard", ranking, board_picture(board))]
-    figures += type(next(iter(shown.values()))).figures(shown, board.test)
+    kind = type(next(iter(shown.values())))
+    if board.asked is not None:
+        figures = [*kind.figures(shown, board.asked), *figures]
+    figures += kind.figures(shown, board.test)
     best = board.best
     words = "least" if board.better == "lower" else "most"
     lead = (
         f"{best.key} has the {words} {board.metrics[0]} on the test part of {board.data}: "
         f"{number(board.mean(best, board.metrics[0]))}, over {len(board.seeds)} seed{'s' * (len(board.seeds) > 1)}."
     )
+    if board.asked is not None:
+        lead = (
+            f"What the methods find in {board.asked.name} stands beside this page. It has no truth to rank them: {lead}"
+        )
     notes = [f"{arm.key} has no numbers: {arm.failure}" for arm in board.arms if arm.failure]
     facts = {
         "data": f"{board.data}, {_sentence(board.description)}",

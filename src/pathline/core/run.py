@@ -5,9 +5,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pathline.core import catalog, store
+from pathline.core import catalog, store, tables
 from pathline.core.budget import Budget
-from pathline.core.errors import MethodError, RunError
+from pathline.core.errors import DataError, MethodError, RunError
 from pathline.core.method import Method, Recipe
 from pathline.core.source import open_data
 
@@ -83,7 +83,7 @@ def fit_run(
     own, recipe = sort_settings(cls, settings or {})
     read = {name: value for name, value in (read or {}).items() if value is not None}
     folder = free_folder(key, data) if folder is None else Path(folder)
-    opened = open_data(data, cls.room, **read)
+    opened = open_data(data, cls.room, cls.container.__name__, **read)
     plan = {
         "data": {
             "name": data,
@@ -178,26 +178,46 @@ def load_run(folder: str | Path) -> tuple[Method, dict[str, Any]]:
     return Method.load(folder), record
 
 
-def _open_for(record: dict[str, Any], cls: type[Method], data: str, read: dict[str, Any]) -> Any:
+def _open_for(record: dict[str, Any], cls: type[Method], data: str | list[str], read: dict[str, Any]) -> Any:
     """`data` read the way the run's own was, but for what `read` says and, for other data, the graph."""
     from pathline.data import sets
 
     own = record.get("data", {})
     kept = dict(own.get("read", {}))
     if data != own.get("name"):
-        for name in ("graph", "hold_out"):  # the method keeps its own graph; other data may not have that time
+        # the method keeps its own graph; other data may not have that time, and have picks of their own
+        for name in ("graph", "hold_out", "picks"):
             kept.pop(name, None)
     if data != own.get("name") and str(data).endswith(".h5ad"):
         kept["like"] = own.get("name")  # genes are reduced as they were for the run
-    if data in sets.facts():
+    if isinstance(data, str) and data in sets.facts():
         kept = {name: value for name, value in kept.items() if name in ("history", "horizon", "hold_out")}
-    return open_data(data, cls.room, **{**kept, **read})
+    return open_data(data, cls.room, cls.container.__name__, **{**kept, **read})
 
 
-def predict_run(folder: str | Path, data: str, *, seed: int = 0, **read: Any) -> "pd.DataFrame":
+def predict_run(folder: str | Path, data: str | list[str], *, seed: int = 0, **read: Any) -> "pd.DataFrame":
     """The room's verb on `data` as a table: the next steps of a series, rollouts of states, samples."""
     method, record = load_run(folder)
     return method.predict(_open_for(record, type(method), data, read), seed=seed)
+
+
+def write_prediction(
+    folder: str | Path, data: str | list[str], out: Path, *, seed: int = 0, **read: Any
+) -> "pd.DataFrame | None":
+    """The room's verb on `data` into the file `out`, in the format of its ending: a table, which is returned too, or
+    what the method writes by itself, such as a flow field or a moving picture."""
+    method, record = load_run(folder)
+    own, written = method.writers(), tables.WRITERS
+    if out.suffix not in own and out.suffix not in written:
+        raise DataError(f"{out}: results are written as {', '.join([*own, *written])}; choose one of these endings")
+    opened = _open_for(record, type(method), data, read)
+    with store.replacing(out) as part:
+        if out.suffix in own:
+            own[out.suffix](opened, part, seed)
+            return None
+        table = method.predict(opened, seed=seed)
+        written[out.suffix](table, part)
+    return table
 
 
 def evaluate_run(folder: str | Path, data: str, *, seed: int = 0, **read: Any) -> dict[str, Any]:
@@ -223,7 +243,7 @@ def report_run(folder: str | Path) -> Path:
     data = record.get("data", {})
     if "name" not in data:
         raise RunError(f"{folder} does not say what data it learned from; evaluate it on a file instead")
-    opened = open_data(data["name"], type(method).room, **data.get("read", {}))
+    opened = open_data(data["name"], type(method).room, type(method).container.__name__, **data.get("read", {}))
     test = opened.split().test
     metrics = method.evaluate(test, seed=record.get("seed", 0))
     path = Path(folder) / store.REPORT

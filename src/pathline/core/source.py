@@ -1,4 +1,4 @@
-"""What a user names as DATA: a built-in key or a file of their own, as the container that a room learns from."""
+"""What a user names as DATA: a built-in key or files of their own, as a container that a room learns from."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,45 +7,61 @@ from typing import Any
 from pathline.core.errors import DataError
 from pathline.data import sets
 
-CONTAINERS = {
-    "compose": "Environment",
-    "forecast": "Series",
-    "generate": "Samples",
-    "simulate": "Rollouts",
-    "transport": "Snapshots",
+# The containers of each room. Where there are several, a file's ending says which, or else the task.
+CONTAINERS: dict[str, tuple[str, ...]] = {
+    "compose": ("Environment",),
+    "forecast": ("Series",),
+    "generate": ("Samples",),
+    "perceive": ("Waveforms", "Pairs", "Clips", "Sequences"),
+    "simulate": ("Rollouts", "Meshes", "Fields", "Equation"),
+    "transport": ("Snapshots",),
+}
+TASKS: dict[str, dict[str, str]] = {
+    "simulate": {"bodies": "Rollouts", "meshes": "Meshes", "fields": "Fields", "equation": "Equation"},
+    "perceive": {"pick": "Waveforms", "flow": "Pairs", "next-frames": "Clips", "classify": "Sequences"},
 }
 
 
-def container_of(room: str) -> str:
-    """Name of the container that `room` learns from."""
+def containers_of(room: str, task: str | None = None) -> tuple[str, ...]:
+    """Names of the containers that `room` learns from, or of the one that a task of it needs."""
     if room not in CONTAINERS:
         raise DataError(f"room '{room}' does not read data yet; those that do: {', '.join(CONTAINERS)}")
-    return CONTAINERS[room]
+    if task is None:
+        return CONTAINERS[room]
+    tasks = TASKS.get(room, {})
+    if task not in tasks:
+        known = f"its tasks: {', '.join(tasks)}" if tasks else "it has one task only, so leave --task out"
+        raise DataError(f"room '{room}' has no task '{task}'; {known}")
+    return (tasks[task],)
 
 
-def open_data(name: str, room: str, **options: Any) -> Any:
-    """The built-in set or file `name` as the container of `room`.
+def open_data(name: str | list[str], room: str, container: str | None = None, **options: Any) -> Any:
+    """The built-in set or file `name` as a container of `room`.
 
     Args:
+        name: a key, a file or folder, or a list of files that belong together.
+        container: the one that is wanted, where a method is known; otherwise the file and `task` decide.
         options: how to read a file, or how to cut a built-in set: history, horizon (Series), and for files whatever
             `pathline.data.files.read` takes. None values are left out.
 
     Raises:
         DataError: unknown key, unreadable file, or a built-in set of another room.
     """
-    container = container_of(room)
     options = {key: value for key, value in options.items() if value is not None}
-    if name not in sets.facts():
-        if not Path(name).exists() and not Path(name).suffix and "/" not in name:
+    containers = containers_of(room, options.pop("task", None))
+    if container in containers:
+        containers = (container,)
+    if isinstance(name, list) and len(name) == 1:
+        name = name[0]
+    if isinstance(name, list) or name not in sets.facts():
+        if isinstance(name, str) and not Path(name).exists() and not Path(name).suffix and "/" not in name:
             return sets.load(name)  # not a file either: this says so, with a suggestion
-        from pathline.data.files import read
-
-        return read(name, container, **options)
-    if sets.facts()[name]["container"] != container:
-        fitting = [key for key, facts in sets.facts().items() if facts["container"] == container]
+        return _read(name, containers, **options)
+    if sets.facts()[name]["container"] not in containers:
+        fitting = [key for key, facts in sets.facts().items() if facts["container"] in containers]
         raise DataError(
-            f"'{name}' holds {sets.facts()[name]['container']}, but room '{room}' learns from {container}; "
-            f"built-in ones: {', '.join(fitting)}"
+            f"'{name}' holds {sets.facts()[name]['container']}, but room '{room}' learns from "
+            f"{' or '.join(containers)}; built-in ones: {', '.join(fitting)}"
         )
     data = sets.load(name)
     history, horizon = options.pop("history", None), options.pop("horizon", None)
@@ -58,12 +74,19 @@ def open_data(name: str, room: str, **options: Any) -> Any:
     return data
 
 
-def read(path: str | Path, room: str, **options: Any) -> Any:
-    """A user's file as the container of `room`: `pl.read("speeds.csv", room="forecast")`.
+def read(path: str | Path | list[str], room: str, **options: Any) -> Any:
+    """A user's file as a container of `room`: `pl.read("speeds.csv", room="forecast")`.
 
     Args:
-        options: as in `pathline.data.files.read`: graph, interval, time_column, missing, history, horizon, ...
+        options: `task`, where a room has several, and as in `pathline.data.files.read`: graph, interval, time_column,
+            missing, history, horizon, ...
     """
-    from pathline.data.files import read as read_container
+    return _read(path, containers_of(room, options.pop("task", None)), **options)
 
-    return read_container(path, container_of(room), **options)
+
+def _read(path: str | Path | list[str], containers: tuple[str, ...], **options: Any) -> Any:
+    from pathline.data.files import read as read_container
+    from pathline.data.formats import container_for
+
+    where = [Path(one) for one in path] if isinstance(path, list) else Path(path)
+    return read_container(path, container_for(where, containers), **options)

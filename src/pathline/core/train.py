@@ -91,7 +91,8 @@ def train(
     recipe = method.recipe.updated(recipe_changes)
     fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=None)
     mode = precision_mode(precision, method.precision, fabric.device)
-    fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=mode)  # type: ignore[arg-type]
+    if mode != "32-true":  # which it has without being told
+        fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=mode)  # type: ignore[arg-type]
     fabric.launch()
     loop = _Loop(fabric, method, data, recipe, seed, loss or method.loss, validation, folder, mode, compile)
     loop.checkpoint_seconds = checkpoint_seconds

@@ -1,5 +1,6 @@
 """Things that are slow to make, kept on disk under a hash of what they were made from."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -25,12 +26,14 @@ def cached(name: str, parameters: dict[str, Any], build: Callable[[], dict[str, 
 
     The file appears whole or not at all; a cache that cannot be written to costs time, never the result.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file, save_file
 
     text = json.dumps(parameters, sort_keys=True)
     path = cache_folder() / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
     if path.exists():
-        return load_file(path)
+        with contextlib.suppress(OSError, SafetensorError):  # a damaged file is replaced
+            return load_file(path)
     tensors = build()
     part = path.with_suffix(f".{os.getpid()}.part")
     try:
@@ -38,5 +41,6 @@ def cached(name: str, parameters: dict[str, Any], build: Callable[[], dict[str, 
         save_file({key: value.contiguous() for key, value in tensors.items()}, part, metadata={"parameters": text})
         os.replace(part, path)
     except OSError:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
     return tensors

@@ -71,6 +71,11 @@ class Container(ABC):
     def __len__(self) -> int:
         """How many items a batch can be drawn from."""
 
+    @property
+    def has_truth(self) -> bool:
+        """Whether the data say what a method should have answered; without it nothing can be learned or ranked."""
+        return True
+
     @abstractmethod
     def split(self, seed: int = 0) -> Split[Self]:
         """Train, validation and test parts. `seed` matters only where the split is drawn at random."""

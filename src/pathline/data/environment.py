@@ -21,10 +21,12 @@ from torch import Tensor
 
 from pathline.data.container import Batch, Container, Split
 from pathline.data.errors import DataError
+from pathline.data.moves import MoveTables
 
 EPOCH = 1024  # trajectories
 PROBES = 64  # objects by whose rewards two environments are told apart
 ENUMERABLE = 400_000  # states that an exact evaluation visits at most
+TABLED = 1_000_000  # features and moves of all states that are kept in tables at most
 
 FUNCTION = "a function"  # what a spec says of one
 
@@ -271,6 +273,25 @@ class DiscreteEnvironment(Environment):
     def target(self) -> Tensor:
         """R / Z of `objects`, float64."""
         return self.log_reward(self.objects).double().softmax(0)
+
+    # -- walks --------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def walk(self) -> "DiscreteEnvironment | MoveTables":
+        """What a walk of many moves goes by: tables of the moves where they are small, else this environment. The
+        methods have the same names; `enter` and `leave` go between states and what stands for them."""
+        if not self.enumerable or not self.numbered:
+            return self
+        entries = sum(map(len, self.levels)) * (self.features + self.actions)
+        return MoveTables(self) if entries <= TABLED else self
+
+    def enter(self, states: Tensor) -> Tensor:
+        """What stands for `states` in a `walk`: here the states themselves."""
+        return states
+
+    def leave(self, states: Tensor) -> Tensor:
+        """The states that `enter` was given."""
+        return states
 
     def probe(self, count: int) -> Tensor:
         """Objects of uniformly random moves from a generator of their own."""

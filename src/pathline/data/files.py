@@ -1,5 +1,6 @@
 """A user's own file as a container: `read("speeds.csv", "Series")`."""
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pathline.data import formats
+from pathline.data.equation import equation_from_table
 from pathline.data.errors import DataError
 from pathline.data.population_tables import populations_from_table
 from pathline.data.readers.csv import read_csv, read_matrix
@@ -16,27 +19,32 @@ from pathline.data.readers.npz import read_npy, read_npz
 from pathline.data.readers.parquet import read_parquet
 from pathline.data.rollouts import Rollouts
 from pathline.data.samples import Samples
+from pathline.data.sequences import sequences_from_table
 from pathline.data.series import Series
 from pathline.data.strings import strings_from_table
 from pathline.data.tables import numbers, rollouts_from_table, samples_from_table, series_from_table
 
 _TABLES: dict[str, Callable[..., Any]] = {
+    "Sequences": sequences_from_table,
     "Series": series_from_table,
     "Samples": samples_from_table,
     "Rollouts": rollouts_from_table,
     "Snapshots": populations_from_table,
     "Environment": strings_from_table,
+    "Equation": equation_from_table,
 }
 _READERS = {".csv": read_csv, ".txt": read_csv, ".parquet": read_parquet}
 _AS_TEXT = partial(read_csv, as_text=True)
 _VERBATIM: dict[str, Callable[..., Any]] = {**_READERS, ".csv": _AS_TEXT, ".txt": _AS_TEXT}
 
 
-def read(path: str | Path, container: str, graph: str | Path | None = None, **options: Any) -> Any:
-    """Read csv, parquet, npz or npy (by the file's ending), or a folder of pictures, into a `container`: "Series",
-    "Samples", "Rollouts", "Snapshots" or "Environment" (strings and their rewards, as csv or parquet).
+def read(path: str | Path | list[str], container: str, graph: str | Path | None = None, **options: Any) -> Any:
+    """Read a file, by its ending, into a `container`: csv, parquet, npz and npy into "Series", "Samples", "Rollouts"
+    and "Snapshots", csv and parquet into "Environment" (strings and their rewards), and what `pathline.data.formats`
+    lists.
 
     Args:
+        path: a file or a folder; several files that belong together, such as two pictures, as a list.
         graph: a csv matrix of edge weights between the sensors of a Series, without header, in their order.
         options: what the container's table reader takes (interval, time_column, missing, label_column, ...) and fields
             of the container (history, horizon, unit, ...); for a folder of pictures, their size.
@@ -44,41 +52,40 @@ def read(path: str | Path, container: str, graph: str | Path | None = None, **op
     Raises:
         DataError: one sentence that names the file, row and column and the way out.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path}: there is no such file")
+    paths = [Path(one) for one in path] if isinstance(path, list) else [Path(path)]
+    for one in paths:
+        if not one.exists():
+            raise DataError(f"{one}: there is no such file")
     options = {name: value for name, value in options.items() if value is not None}
-    if path.is_dir():
-        if container != "Samples":
-            raise DataError(f"{path}: this is a folder; {container} is read from a file")
-        from pathline.data.readers.images import read_images
-
-        return read_images(path, options.get("size"))
-    if options.pop("size", None) is not None:
-        raise DataError(f"{path}: a size goes with a folder of pictures, not with a file")
-    readers = _VERBATIM if container == "Environment" else _READERS
-    if path.suffix in (".npz", ".npy") and container != "Environment":
-        data = _from_arrays(read_npz(path) if path.suffix == ".npz" else read_npy(path), path, container, options)
-    elif path.suffix in readers:
-        data = _TABLES[container](readers[path.suffix](path), str(path), **options)
-    elif path.suffix in (".xyz", ".extxyz") and container == "Rollouts":
-        from pathline.data.readers.extxyz import rollouts_from_forces
-
-        data = rollouts_from_forces(path)
-    elif path.suffix == ".h5ad" and container == "Snapshots":
-        from pathline.data.readers.h5ad import read_h5ad
-
-        data = read_h5ad(path, **options)
-    else:
-        arrays = [".npz", ".npy"]
-        also = {"Rollouts": [*arrays, ".xyz"], "Snapshots": [*arrays, ".h5ad"], "Environment": []}.get(
-            container, arrays
+    where: Path | list[Path] = paths if len(paths) > 1 else paths[0]
+    ending = formats.ending_of(where)
+    own = formats.reader(container, ending)
+    sized = own is not None and "size" in inspect.signature(own).parameters
+    if "size" in options and not sized and ending not in (formats.FOLDER, formats.SEVERAL):
+        raise DataError(f"{paths[0]}: a size goes with pictures, not with a file of this kind")
+    if own is not None:
+        known = inspect.signature(own).parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+            for name in options.keys() - known.keys():
+                raise DataError(f"{paths[0]}: such a file is not read with --{name.replace('_', '-')}; leave it out")
+        data = own(where, **options)
+    elif isinstance(where, list):
+        raise DataError(
+            f"{container} is read from one file or folder, not from {len(where)}: {', '.join(map(str, where))}"
         )
-        known = ", ".join([*_READERS, *also])
-        raise DataError(f"{path}: {container} is read from {known}; the ending '{path.suffix}' is none of these")
+    elif ending == formats.FOLDER:
+        raise DataError(f"{where}: this is a folder; {container} is read from a file")
+    elif ending not in formats.endings(container):
+        readable = ", ".join(name for name in formats.endings(container) if name.startswith("."))
+        raise DataError(f"{where}: {container} is read from {readable}; the ending '{ending}' is none of these")
+    elif ending in (".npz", ".npy"):
+        data = _from_arrays(read_npz(where) if ending == ".npz" else read_npy(where), where, container, options)
+    else:
+        readers = _VERBATIM if container == "Environment" else _READERS
+        data = _TABLES[container](readers[ending](where), str(where), **options)
     if graph is not None:
         if not isinstance(data, Series):
-            raise DataError(f"{path}: a graph file goes with Series, not with {container}")
+            raise DataError(f"{paths[0]}: a graph file goes with Series, not with {container}")
         from dataclasses import replace
 
         data = replace(data, adjacency=read_graph(graph, len(data.nodes)))
@@ -112,7 +119,7 @@ def _as_pictures(array: np.ndarray) -> np.ndarray | None:
 
 def _from_arrays(arrays: dict[str, np.ndarray], path: Path, container: str, options: dict[str, Any]) -> Any:
     """Arrays by the names of the container's fields; `x` and `y` are understood as values and labels."""
-    needed = {"Series": "values", "Samples": "values"}.get(container, "positions")
+    needed = formats.KEY_ARRAY[container]
     renamed = {{"x": "values", "X": "values", "y": "labels"}.get(key, key): value for key, value in arrays.items()}
     if needed not in renamed:
         raise DataError(f"{path}: there is no array '{needed}'; the archive has {', '.join(arrays) or 'none'}")

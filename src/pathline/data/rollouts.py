@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from pathline.data.container import Batch, Container, Split, random_split_indices, require_finite
+from pathline.data.container import IF_USED, Batch, Container, Split, random_split_indices, require_finite
 from pathline.data.errors import DataError
 
 
@@ -19,6 +19,8 @@ class Step(Batch):
     edge_index:         (2, edges), row 0 the sender and row 1 the receiver; the same for the whole batch
     edge_features:      (batch, edges, A) or None
     target:             (batch, nodes, dims), the positions `duration` time units later
+    velocities:         (batch, parts, nodes, dims), true velocities at the ends of the equal parts of the step, the
+                        last one at its end; or None
     """
 
     position: Tensor
@@ -28,6 +30,7 @@ class Step(Batch):
     edge_features: Tensor | None
     target: Tensor
     duration: float
+    velocities: Tensor | None = None
     shared: ClassVar[tuple[str, ...]] = ("edge_index", "duration")
 
 
@@ -44,6 +47,8 @@ class Rollouts(Container):
     span:          frames from input to target
     flags:         (rollouts,) bool each, for subsets that must not be mixed (such as `clamped`)
     nodes:         a name per node for pictures (element symbols), or ()
+    parts:         equal parts of a supervised step at whose ends a `Step` holds the true velocities
+    groups:        rollouts of one group (pieces of one recording) stay together when the data are split; () for none
     """
 
     positions: Tensor
@@ -57,6 +62,8 @@ class Rollouts(Container):
     flags: dict[str, Tensor] = field(default_factory=dict)
     nodes: tuple[str, ...] = ()
     unit: str = ""
+    parts: int = field(default=1, metadata=IF_USED)
+    groups: tuple[int, ...] = field(default=(), metadata=IF_USED)
 
     def __post_init__(self) -> None:
         name, shape = self.name, tuple(self.positions.shape)
@@ -84,6 +91,13 @@ class Rollouts(Container):
                 f"{name}: {frames} frames do not hold a step of {self.span} frames from frame {self.start or 0}; "
                 "bring longer rollouts or choose a shorter span"
             )
+        if self.parts < 1 or self.span % self.parts:
+            raise DataError(
+                f"{name}: a step of {self.span} frames does not fall into {self.parts} equal parts; choose a number of "
+                "parts that divides it"
+            )
+        if self.groups and len(self.groups) != rollouts:
+            raise DataError(f"{name}: there are {len(self.groups)} groups for {rollouts} rollouts; name one for each")
         require_finite(self.positions, "position", name)
         require_finite(self.velocities, "velocity", name)
 
@@ -99,6 +113,7 @@ class Rollouts(Container):
     def gather(self, index: Tensor) -> Step:
         starts = self._starts
         rollout, frame = index // len(starts), starts[index % len(starts)]
+        ends = self.span // self.parts * torch.arange(1, self.parts + 1)
         return Step(
             position=self.positions[rollout, frame],
             velocity=self.velocities[rollout, frame],
@@ -107,6 +122,7 @@ class Rollouts(Container):
             edge_features=None if self.edge_features is None else self.edge_features[rollout],
             target=self.positions[rollout, frame + self.span],
             duration=self.interval * self.span,
+            velocities=self.velocities[rollout[:, None], frame[:, None] + ends],
         )
 
     def take(self, index: Tensor) -> "Rollouts":
@@ -118,14 +134,21 @@ class Rollouts(Container):
             features=None if self.features is None else self.features[index],
             edge_features=None if self.edge_features is None else self.edge_features[index],
             flags={key: flag[index] for key, flag in self.flags.items()},
+            groups=tuple(self.groups[i] for i in index.tolist()) if self.groups else (),
         )
 
-    def step_between(self, start: int | None, span: int) -> "Rollouts":
-        """The same rollouts, supervised on the step of `span` frames from frame `start` (None: from every frame)."""
-        return replace(self, start=start, span=span)
+    def step_between(self, start: int | None, span: int, parts: int = 1) -> "Rollouts":
+        """The same rollouts, supervised on the step of `span` frames from frame `start` (None: from every frame), with
+        true velocities at the ends of its `parts`."""
+        return replace(self, start=start, span=span, parts=parts)
 
     def split(self, seed: int = 0) -> Split["Rollouts"]:
-        """80, 10 and 10 percent of the rollouts at random: no trajectory is in two parts."""
+        """80, 10 and 10 percent of the rollouts (or of their groups) at random: no trajectory is in two parts."""
+        if self.groups:
+            group = torch.tensor(self.groups)
+            kinds = group.unique()
+            chosen = random_split_indices(len(kinds), seed, self.name, "groups of rollouts")
+            return Split(*(self.take(torch.isin(group, kinds[index]).nonzero().flatten()) for index in chosen))
         count = self.positions.shape[0]
         return Split(*(self.take(index) for index in random_split_indices(count, seed, self.name, "rollouts")))
 

@@ -14,12 +14,19 @@ from pathline.data.errors import DataError
 from pathline.data.fetch import fetch
 
 if TYPE_CHECKING:
+    from pathline.data.clips import Clips
     from pathline.data.container import Container
     from pathline.data.environment import Environment
+    from pathline.data.equation import Equation
+    from pathline.data.fields import Fields
+    from pathline.data.meshes import Meshes
+    from pathline.data.pairs import Pairs
     from pathline.data.rollouts import Rollouts
     from pathline.data.samples import Samples
+    from pathline.data.sequences import Sequences
     from pathline.data.series import Series
     from pathline.data.snapshots import Snapshots
+    from pathline.data.waveforms import Waveforms
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 STRETCH = 32  # letters of one sample of text
@@ -90,6 +97,41 @@ def _simulated_roads() -> "Series":
     from pathline.sims.roads import simulated_roads
 
     return simulated_roads()
+
+
+def _equation(mean: float, **facts: Any) -> "Callable[[], Equation]":
+    """A sine wave on 256 places, plus a mean."""
+
+    def build() -> "Equation":
+        import torch
+
+        from pathline.data.equation import Equation
+
+        x = torch.arange(256, dtype=torch.float64) * (2 * torch.pi / 256)
+        return Equation(initial=x.sin() + mean, **facts)
+
+    return build
+
+
+def _flowing_digits() -> "Clips":
+    from pathline.sims.flowing_digits import flowing_digits
+
+    return flowing_digits(1200, 10, seed=0)
+
+
+def _simulated_gestures() -> "Sequences":
+    from pathline.sims.gestures import simulated_gestures
+
+    return simulated_gestures(5, 12, seed=0)
+
+
+def _aeon(loader: str, channels: tuple[str, ...], rate: float | None) -> "Callable[[], Sequences]":
+    def build() -> "Sequences":
+        from pathline.data.readers.aeon import aeon_set
+
+        return aeon_set(loader, channels, rate)
+
+    return build
 
 
 def _digits() -> "Samples":
@@ -175,6 +217,12 @@ def _nbody(kind: str) -> "Callable[[], Rollouts]":
     return build
 
 
+def _simulated_cloth() -> "Meshes":
+    from pathline.sims.cloth import simulated_cloth
+
+    return simulated_cloth()
+
+
 def _molecule(key: str) -> "Callable[[], Rollouts]":
     def build() -> "Rollouts":
         from pathline.data.readers.extxyz import rollouts_from_forces
@@ -182,6 +230,13 @@ def _molecule(key: str) -> "Callable[[], Rollouts]":
         return rollouts_from_forces(fetch(key, facts()[key])[0])
 
     return build
+
+
+def _motion_capture() -> "Rollouts":
+    """Subject 35, one skeleton, each recording a group of its own."""
+    from pathline.data.readers.asf_amc import read_motion
+
+    return read_motion(fetch("mocap-cmu", facts()["mocap-cmu"]))
 
 
 def _cells(key: str) -> "Callable[[], Snapshots]":
@@ -245,10 +300,80 @@ def _continuous(key: str) -> "Callable[[], Environment]":
     return build
 
 
+def _channel_flow() -> "Fields":
+    from pathline.sims.flow_fields import channel_flow
+
+    return channel_flow()
+
+
+def _starting_channel_flow() -> "Fields":
+    from pathline.sims.flow_fields import starting_channel_flow
+
+    return starting_channel_flow()
+
+
+def _ocean_temperature() -> "Fields":
+    """The one variable on the grid; the package is not imported, for it is data alone."""
+    from importlib.util import find_spec
+
+    from pathline.data.readers.netcdf import read_netcdf
+
+    home = find_spec("iris_sample_data")
+    if home is None or home.origin is None:
+        raise DataError(
+            "'ocean-temperature' ships inside a Python package: pip install iris-sample-data, or use the built-in "
+            "'channel-flow'"
+        )
+    return read_netcdf(Path(home.origin).parent / "sample_data" / "ostia_monthly.nc", "surface_temperature")
+
+
+def _seismograms_phasenet() -> "Waveforms":
+    """As many of the records as the mirror or the cache holds, or else the network; the description counts them."""
+    from pathline.data.fetch import fetch_some
+    from pathline.data.readers.seismic_npz import read_phasenet_files
+
+    about = facts()["seismograms-phasenet"]
+    paths = fetch_some("seismograms-phasenet", about)
+    remark = f"{len(paths)} of the {about['complete']} upstream records; {about['complete'] - len(paths)} are not here"
+    return read_phasenet_files(paths, "seismograms-phasenet", remark=remark)
+
+
+def _simulated_seismograms() -> "Waveforms":
+    from pathline.sims.seismograms import simulated_seismograms
+
+    return simulated_seismograms()
+
+
+def _flying_crops() -> "Pairs":
+    from pathline.sims.flying_crops import flying_crops_in_parts
+
+    return flying_crops_in_parts(3000, 200, 300)
+
+
+def _stereo_motorcycle() -> "Pairs":
+    """Shrunk five times, so that the motion is up to 12 pixels."""
+    from pathline.data.photographs import stereo_motorcycle
+
+    return stereo_motorcycle(5)
+
+
+def _piv_pairs() -> "Pairs":
+    """test1 of openpiv: particles in a jet."""
+    from pathline.data.photographs import particle_images
+
+    return particle_images()
+
+
 _LOADERS: dict[str, Callable[[], Any]] = {
     "metr-la-week": _metr_la_week,
     "montevideo-bus": _montevideo_bus,
     "simulated-roads": _simulated_roads,
+    "fast-transport": _equation(0.0, speed=30.0),
+    "fast-burgers": _equation(10.0, self_advection=1.0, viscosity=0.05),
+    "flowing-digits": _flowing_digits,
+    "simulated-gestures": _simulated_gestures,
+    "imu-basic-motions": _aeon("load_basic_motions", ("acc_x", "acc_y", "acc_z", "gyr_x", "gyr_y", "gyr_z"), 10.0),
+    "imu-pickup-gestures": _aeon("load_pickup_gesture_wiimoteZ", ("acc_z",), None),
     "digits": _digits,
     "binary-digits": _binary_digits,
     "pydoc-text": _pydoc_text,
@@ -259,8 +384,13 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "charged-nbody": _nbody("charged"),
     "gravity-nbody": _nbody("gravity"),
     "springs-nbody": _nbody("springs"),
+    "simulated-cloth": _simulated_cloth,
+    "flying-crops": _flying_crops,
+    "stereo-motorcycle": _stereo_motorcycle,
+    "piv-pairs": _piv_pairs,
     "md-ethanol": _molecule("md-ethanol"),
     "md-3bpa": _molecule("md-3bpa"),
+    "mocap-cmu": _motion_capture,
     "single-cell-simulated": _cells("single-cell-simulated"),
     "single-cell-hematopoiesis": _cells("single-cell-hematopoiesis"),
     "simulated-cells": _simulated_cells,
@@ -273,4 +403,9 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "torus": _continuous("torus"),
     "gaussian-grid": _continuous("gaussian-grid"),
     "spike-and-slab": _continuous("spike-and-slab"),
+    "channel-flow": _channel_flow,
+    "starting-channel-flow": _starting_channel_flow,
+    "ocean-temperature": _ocean_temperature,
+    "seismograms-phasenet": _seismograms_phasenet,
+    "simulated-seismograms": _simulated_seismograms,
 }

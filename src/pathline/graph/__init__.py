@@ -16,19 +16,34 @@ from pathline.graph.adjacency import (
     symmetric_edge_weights,
 )
 from pathline.graph.build import complete_graph, disjoint_union, knn_graph, radius_graph, repeat_graph
+from pathline.graph.mesh import (
+    boundary_edges,
+    delaunay,
+    euler_characteristic,
+    mesh_edges,
+    signed_areas,
+    unique_edges,
+    world_edges,
+)
 from pathline.graph.node2vec import node2vec
-from pathline.graph.segment import segment_max, segment_mean, segment_softmax, segment_sum
+from pathline.graph.segment import Ends, Segments, segment_max, segment_mean, segment_softmax, segment_sum
 from pathline.graph.walks import CSR, node2vec_walks, to_csr, uniform_walks
 
 __all__ = [
     "CSR",
+    "Ends",
+    "Segments",
+    "boundary_edges",
     "complete_graph",
+    "delaunay",
     "dense_adjacency",
     "disjoint_union",
     "edges_of",
+    "euler_characteristic",
     "gaussian_kernel",
     "knn_graph",
     "laplacian",
+    "mesh_edges",
     "node2vec",
     "node2vec_walks",
     "radius_graph",
@@ -40,8 +55,11 @@ __all__ = [
     "segment_mean",
     "segment_softmax",
     "segment_sum",
+    "signed_areas",
     "symmetric",
     "symmetric_edge_weights",
     "to_csr",
     "uniform_walks",
+    "unique_edges",
+    "world_edges",
 ]

@@ -10,6 +10,7 @@ from pathline.nn.decomposition import Decomposition
 from pathline.nn.dit import DiT
 from pathline.nn.embeddings import Conditioning, TimeEmbedding, sinusoidal_embedding
 from pathline.nn.equivariant import EGCL, EquivariantNetwork
+from pathline.nn.graph_network import EdgeSet, GraphNetwork, edge_set
 from pathline.nn.invertible import (
     Affine,
     BoxToSpace,
@@ -27,7 +28,9 @@ from pathline.nn.invertible import (
 )
 from pathline.nn.mlp import MLP, ResidualMLP
 from pathline.nn.nodewise import NodewiseLinear
+from pathline.nn.normalizer import Normalizer
 from pathline.nn.unet import UNet
+from pathline.nn.unet1d import UNet1d
 
 __all__ = [
     "EGCL",
@@ -38,12 +41,15 @@ __all__ = [
     "Coupling",
     "Decomposition",
     "DiT",
+    "EdgeSet",
     "EquivariantNetwork",
+    "GraphNetwork",
     "Invertible",
     "InvertibleSequence",
     "LipSwish",
     "MultiHeadAttention",
     "NodewiseLinear",
+    "Normalizer",
     "Residual",
     "ResidualMLP",
     "Rotation",
@@ -53,6 +59,8 @@ __all__ = [
     "SumOfSigmoids",
     "TimeEmbedding",
     "UNet",
+    "UNet1d",
+    "edge_set",
     "jacobian_of",
     "math_attention",
     "set_math_attention",

@@ -219,7 +219,7 @@ class _Adaptive:
         self.reuse = post_step is None and field.post_stage is None
         self.slope: Parts | None = None
         self.dt: float | None = None
-        self.last_error = 1e-4
+        self.last_error = 1.0  # no step yet: nothing for the integral part to remember
         self.accepted = self.rejected = 0
 
     def advance(self, state: Parts, begin: float, end: float) -> Parts:
@@ -268,7 +268,11 @@ class _Adaptive:
         return float(torch.stack([part.square().mean().sqrt().double() for part in scaled]).amax())
 
     def _first_step(self, state: Parts, slope: Parts, t: float) -> float:
-        """Hairer's automatic starting step (algorithm of section II.4); costs one evaluation."""
+        """Hairer's automatic starting step (algorithm of section II.4); costs one evaluation.
+
+        It aims at the whole tolerance and not at a hundredth of it: a velocity that carries noise to data is
+        smooth at the start, and a step that was too bold costs six evaluations, a timid one a step or two.
+        """
         size = tuple(x.abs() for x in state)
         d0, d1 = self._norm(state, size), self._norm(slope, size)
         if not math.isfinite(d1):
@@ -278,5 +282,5 @@ class _Adaptive:
         ahead = self.field(state, _combine(state, [slope], (1.0,), signed), t + signed)
         d2 = self._norm(tuple(b - a for a, b in zip(slope, ahead, strict=True)), size) / probe
         steepest = max(d1, d2) if math.isfinite(d2) else math.inf
-        guess = max(1e-6, 1e-3 * probe) if steepest <= 1e-15 else (0.01 / steepest) ** 0.2
+        guess = max(1e-6, 1e-3 * probe) if steepest <= 1e-15 else (1.0 / steepest) ** 0.2
         return math.copysign(max(min(100 * probe, guess, abs(self.span)), 1e-6 * abs(self.span)), self.span)

@@ -5,7 +5,9 @@ pictures) follows from that. Errors are mean squared errors over bodies and axes
 et al. 2021, arXiv:2102.09844.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -110,25 +112,50 @@ class Simulator(Method):
         in the data's unit squared."""
         return {"mse": self.score(data), "rollout_mse": _finite(float(self.rollout_errors(self.require(data)).mean()))}
 
+    def predicted_rollouts(self, data: Rollouts) -> Tensor:
+        """(rollouts, steps + 1, nodes, dims) from the first input frame of each rollout to the end of the data."""
+        data = self.require(data)
+        begin = data.start or 0
+        steps = (data.positions.shape[1] - 1 - begin) // data.span
+        start = data.step_between(begin, data.span)
+        chunks = torch.arange(data.positions.shape[0]).split(_batch_size(data))
+        return torch.cat([self.rollout(start.gather(index), steps).cpu() for index in chunks])
+
     def predict(self, data: Rollouts, seed: int = 0) -> "pd.DataFrame":
         """A row per rollout, step (0 is the given state) and node, with the predicted position."""
         import pandas as pd
 
-        data = self.require(data)
-        begin, nodes = data.start or 0, data.positions.shape[2]
-        steps = (data.positions.shape[1] - 1 - begin) // data.span
-        start = data.step_between(begin, data.span)
-        chunks = torch.arange(data.positions.shape[0]).split(_batch_size(data))
-        position = torch.cat([self.rollout(start.gather(index), steps).cpu() for index in chunks])
+        position, nodes = self.predicted_rollouts(data), data.positions.shape[2]
         rollout, step, node = torch.cartesian_prod(*map(torch.arange, position.shape[:3])).unbind(1)
         names: tuple[Any, ...] = data.nodes or tuple(range(nodes))
         table = {"rollout": rollout.numpy(), "step": step.numpy(), "node": [names[i] for i in node.tolist()]}
         axes = "xyz" if position.shape[3] <= 3 else [f"x{axis}" for axis in range(position.shape[3])]
         return pd.DataFrame(table | dict(zip(axes, position.flatten(0, 2).T.numpy(), strict=False)))
 
+    def writers(self) -> dict[str, Callable[[Any, Path, int], None]]:
+        """.gif: a rollout in a plane that moves, over the true paths; .xyz, .extxyz and .traj: rollouts of molecules as
+        frames for ASE, one rollout after the other."""
+        return {".gif": self._write_gif, **dict.fromkeys((".xyz", ".extxyz", ".traj"), self._write_atoms)}
+
+    def _write_gif(self, data: Rollouts, path: Path, seed: int) -> None:
+        from pathline.simulate.pictures import draw_trajectories
+
+        moving = draw_trajectories({type(self).__name__: self}, self.require(data)).animation
+        assert moving is not None
+        path.write_bytes(moving.gif())
+
+    def _write_atoms(self, data: Rollouts, path: Path, seed: int) -> None:
+        from pathline.data.readers.atoms import atoms_from_positions, write_atoms
+
+        if not data.nodes:
+            raise DataError(f"{data.name}: nothing says which chemical elements its bodies are; write a table instead")
+        interval = data.interval * data.span
+        paths = self.predicted_rollouts(data)
+        write_atoms(path, [frame for one in paths for frame in atoms_from_positions(one, data.nodes, interval)])
+
     @classmethod
     def figures(cls, methods: dict[str, Method], data: Rollouts) -> list[Figure]:
-        """Trajectories in a plane and the error over time."""
+        """Trajectories in a plane (a page shows them moving) and the error over time."""
         from pathline.simulate.pictures import draw_errors, draw_trajectories
 
         simulators = {name: method for name, method in methods.items() if isinstance(method, Simulator)}
@@ -180,7 +207,7 @@ class LearnedSimulator(Simulator):
                 "train it on data with that step, or use a method with a clock of its own, such as segno"
             )
 
-    def loss(self, batch: Step) -> Tensor:
+    def loss(self, batch: Step) -> Tensor | dict[str, Tensor]:
         """Mean squared error of the final positions, in units of the mean squared motion: 1 for standing still."""
         return (self.step(batch)[0] - batch.target).square().mean() / self.units.motion.square()
 

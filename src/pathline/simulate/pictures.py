@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from pathline.core.animation import Animation
 from pathline.core.method import Figure
 from pathline.data import Rollouts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Picture
 
     from pathline.simulate.base import Simulator
 
@@ -21,31 +23,45 @@ TRUTH = "#b5b5b5"
 
 def draw_trajectories(methods: "Mapping[str, Simulator]", data: Rollouts) -> Figure:
     """One panel per method over the true paths of one rollout: the one whose bodies move a median distance."""
-    from matplotlib.figure import Figure as Picture
-
     chosen = dict(list(methods.items())[:PANELS])
     begin = data.start or 0
     travelled = (data.positions[:, -1] - data.positions[:, begin]).square().sum((1, 2))
     index = travelled.argsort()[len(travelled) // 2].reshape(1)
     truth = data.positions[index, begin:][0]
     steps = (len(truth) - 1) // data.span
+    truth = truth[: steps * data.span + 1]
     state = data.step_between(begin, data.span).gather(index)
-
-    picture = Picture(figsize=(9, 9 / max(2, len(chosen)) + 0.9), layout="constrained")
-    panels = picture.subplots(1, len(chosen), sharex=True, sharey=True, squeeze=False)[0]
-    for panel, colour, (name, method) in zip(panels, COLOURS, chosen.items(), strict=False):
-        draw_paths(panel, truth, method.rollout(state, steps)[0].cpu(), colour)
-        panel.set_title(name, fontsize=10)
-        panel.set_xlabel(_label("x", data.unit))
-    panels[0].set_ylabel(_label("y", data.unit))
-    picture.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    paths = {name: method.rollout(state, steps)[0].cpu() for name, method in chosen.items()}
+    picture = _path_panels(truth, paths, data, steps * data.span)
     left_out = f"; {len(methods) - len(chosen)} more methods are not drawn" if len(methods) > len(chosen) else ""
     caption = (
         f"Rollout {int(index)} of {data.name} in the plane of its first two axes, {steps} "
         f"step{'s' if steps > 1 else ''} of {data.interval * data.span:g} time units fed with the method's own "
         f"predictions{left_out}."
     )
-    return Figure("Paths, true and predicted", caption, picture)
+    moving = Animation(
+        lambda k: _path_panels(truth, paths, data, k * data.span), steps + 1, rate=4.0 if steps < 20 else 10.0
+    )
+    return Figure("Paths, true and predicted", caption, picture, moving)
+
+
+def _path_panels(truth: Tensor, paths: Mapping[str, Tensor], data: Rollouts, frame: int) -> "Picture":
+    """The paths up to `frame` frames after the given state, all in the window of the whole rollout."""
+    from matplotlib.figure import Figure as Picture
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    room = ConstrainedLayoutEngine(h_pad=0.1)  # for the titles above tall panels
+    picture = Picture(figsize=(9, 9 / max(2, len(paths)) + 1.0), layout=room)
+    panels = picture.subplots(1, len(paths), sharex=True, sharey=True, squeeze=False)[0]
+    for panel, colour, (name, path) in zip(panels, COLOURS, paths.items(), strict=False):
+        whole = torch.cat([truth, path])[..., [0, min(1, truth.shape[-1] - 1)]].flatten(0, 1)
+        draw_paths(panel, truth[: frame + 1], path[: frame // data.span + 1], colour)
+        panel.plot(*whole.T, ",", alpha=0)  # keeps the window as the paths grow
+        panel.set_title(name, fontsize=10)
+        panel.set_xlabel(_label("x", data.unit))
+    panels[0].set_ylabel(_label("y", data.unit))
+    picture.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    return picture
 
 
 def draw_paths(panel: "Axes", truth: Tensor, predicted: Tensor, colour: str) -> None:

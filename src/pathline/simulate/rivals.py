@@ -3,6 +3,13 @@
     h_i = Linear([x_i, v_i]),   messages and updates as in EGNN but positions stay,   x_i' = MLP(h_i)
 The "GNN" of Satorras et al. 2021, arXiv:2102.09844; and the stronger form that a careful user would build: it predicts
 what a straight flight misses, relative to the centroid, and trains on randomly turned and flipped copies.
+
+TiedCalls: as many calls of one network as NCGNN makes, without its quadrature.
+
+Plain, Augmented: the network of FrameAveraging on the world's axes, or on random ones: 8 copies in training, each with
+a loss of its own, and the mean of 8 in use.
+
+GlobalAxes: the network of LoCS with everybody's frame along the axes of the world, on turned copies if asked for.
 """
 
 from dataclasses import replace
@@ -16,6 +23,11 @@ from pathline.data import Rollouts, Step
 from pathline.nn.equivariant import EquivariantNetwork
 from pathline.nn.mlp import MLP
 from pathline.simulate.base import LearnedSimulator
+from pathline.simulate.courses import Course
+from pathline.simulate.frame_averaging import FrameAveraging
+from pathline.simulate.locs import LoCS
+from pathline.simulate.ncgnn import NCGNN
+from pathline.spaces.frames import Turns
 
 
 class GNN(LearnedSimulator):
@@ -58,18 +70,78 @@ class GNN(LearnedSimulator):
             return state.position + state.duration * state.velocity + units.bend * self.decoder(h), None
         return units.length * self.decoder(h), None
 
-    def loss(self, batch: Step) -> Tensor:
+    def loss(self, batch: Step) -> Tensor | dict[str, Tensor]:
         """The room's loss, on turned copies if asked for."""
         return super().loss(turned_at_random(batch) if self.augment and self.training else batch)
 
 
-def turned_at_random(state: Step) -> Step:
-    """Each item of the batch under its own uniformly random element of O(dims).
+class TiedCalls(NCGNN):
+    """The cost, the weights and the alignment of NCGNN, but the answer is where the last of the K + 1 calls ends."""
+
+    def position_after(self, positions: Tensor, velocities: Tensor, state: Step) -> Tensor:
+        return positions[-1]
+
+
+class Plain(FrameAveraging):
+    """One copy, centred but not turned."""
+
+    def turns(self, size: int, like: Tensor) -> Tensor:
+        """(copies, size, dims, dims)."""
+        return torch.eye(self.dims).to(like).expand(1, size, -1, -1)
+
+    def elements(self, x: Tensor, v: Tensor) -> Turns:
+        centre = x.mean(-2, keepdim=True)
+        return Turns(self.turns(len(x), x), centre, x.new_ones(len(x)), x.new_ones(()))
+
+
+class Augmented(Plain):
+    """Copies on axes drawn anew for each item and step; in use they are drawn with a fixed seed."""
+
+    COPIES = 8
+
+    def turns(self, size: int, like: Tensor) -> Tensor:
+        generator = None if self.training else torch.Generator().manual_seed(0)
+        return random_turns((self.COPIES, size), self.dims, generator).to(like)
+
+    def loss(self, batch: Step) -> Tensor:
+        return (self.copies(batch) - batch.target).square().mean() / self.units.motion.square()
+
+
+class GlobalAxes(LoCS):
+    """Differences of positions, and velocities, along the axes of the world.
+
+    augment: train on copies turned at random
+    """
+
+    def __init__(self, dims: int = 2, augment: bool = False, **options: Any) -> None:
+        super().__init__(dims, **options)
+        self.augment = augment
+
+    def frames(self, position: Tensor, velocity: Tensor, before: Tensor | None, state: Step) -> Tensor:
+        return torch.eye(self.dims).to(position).expand(*position.shape, -1)
+
+    def loss(self, batch: Step | Course) -> dict[str, Tensor]:
+        if self.augment and self.training and isinstance(batch, Step):
+            batch = turned_at_random(batch, flips=False)
+        return super().loss(batch)
+
+
+def turned_at_random(state: Step, flips: bool = True) -> Step:
+    """Each item of the batch under its own uniformly random element of O(dims), or of SO(dims) without flips."""
+    size, _, dims = state.position.shape
+    turn = random_turns((size,), dims)
+    if not flips:
+        turn[..., 0] *= torch.linalg.det(turn).sign()[:, None]
+    turn = turn.to(state.position)
+    moved = {name: getattr(state, name) @ turn for name in ("position", "velocity", "target")}
+    along = None if state.velocities is None else state.velocities @ turn[:, None]
+    return replace(state, **moved, velocities=along)
+
+
+def random_turns(shape: tuple[int, ...], dims: int, generator: torch.Generator | None = None) -> Tensor:
+    """Uniformly random elements of O(dims), (*shape, dims, dims).
 
     That is Q of a Gaussian matrix; the signs of R undo the convention by which QR picks those of Q.
     """
-    size, _, dims = state.position.shape
-    q, r = torch.linalg.qr(torch.randn(size, dims, dims, device=state.position.device))
-    turn = q * r.diagonal(dim1=-2, dim2=-1).sign()[:, None]
-    moved = {name: getattr(state, name) @ turn for name in ("position", "velocity", "target")}
-    return replace(state, **moved)
+    q, r = torch.linalg.qr(torch.randn(*shape, dims, dims, generator=generator))
+    return q * r.diagonal(dim1=-2, dim2=-1).sign()[..., None, :]

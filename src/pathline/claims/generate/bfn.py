@@ -52,13 +52,21 @@ class FewerNats(Claim):
     seeds = (3, 4, 5)  # 0 belongs to the run in which the margin was chosen
     require = (at_most("digits, bfn", 0.97, "digits, uniform"),)
     tried = (
-        "A network as published, whose belief is not added to its logits, first: 18.32 nats on seed 3 against 17.73 "
-        "of uniform diffusion read by Bayes' rule; that run was stopped, so seed 3 is not quite fresh. Then the "
-        "belief was added to the logits, chosen on a pilot seed (17.9 against 21.5 nats after 500 steps), and uniform "
-        "diffusion got the published reading, which is the stronger rival. beta(1) = 2, 3 and 5: 16.85, 16.77 and "
-        "16.88 nats on the validation part of a pilot seed, where uniform diffusion has 17.15. An auxiliary loss of 0 "
-        "would have served uniform diffusion better (18.18 against 18.54 nats after 500 steps). The margin of 0.97 "
-        "comes from a run in which uniform diffusion had 19.9 nats."
+        "A network as published, whose belief is not added to its logits, first: 18.32 nats on seed 3 against "
+        "17.73 of uniform diffusion read by Bayes' rule; that run was stopped, so seed 3 is not quite fresh. "
+        "Then the belief was added to the logits, chosen on a pilot seed (17.9 against 21.5 nats after 500 "
+        "steps), and uniform diffusion got the published reading, which is the stronger rival. beta(1) = 2, 3 "
+        "and 5: 16.85, 16.77 and 16.88 nats on the validation part of a pilot seed, where uniform diffusion has "
+        "17.15. An auxiliary loss of 0 would have served uniform diffusion better (18.18 against 18.54 nats "
+        "after 500 steps). The margin of 0.97 comes from a run in which uniform diffusion had 19.9 nats. A "
+        "second round on pilot seed 100 (2,500 steps, validation part): with dropout of 0.1, 0.25 and 0.4 16.78, "
+        "16.73 and 16.73 nats, uniform diffusion 16.99, 17.02 and 17.08, so 0.984 times at the best of each. "
+        "With dropout of 0.25 besides: beta(1) = 5 16.83; an eighth of every batch spent on the loss at the end, "
+        "so that the whole bound is trained, 16.81, with beta(1) = 5 16.87; cross-entropy of weight 0.1 added "
+        "16.73; weight decay of 0.3 16.79 against 17.10. Both learn the 1,439 images by heart, at dropout of 0.1 "
+        "14.5 and 15.2 nats on 200 of them. Inputs, flow, loss and what is left at the end agree with the "
+        "authors' code, whose binary images have beta(1) = 9, dropout of 0.5 and a U-Net with its input joined "
+        "to the last layer. Nothing was changed."
     )
 
     def run(self, seed: int) -> dict[str, float]:

@@ -48,11 +48,14 @@ class ChosenAndStraightened(Claim):
         at_least(f"rank 4, {LORA} steps, gain", 0.5, f"boss, {LORA} steps, gain"),
     )
     tried = (
-        "Steps without training, on seed 100: chosen against equal steps the error is 0.99, 0.99 and 1.00 times as "
-        "large at 4, 6 and 8 steps, although the sum of local errors, which is what the recursion minimises, is 0.86, "
-        "0.81 and 0.77 times as large. Summing distances instead of squares gives 0.98, 0.99 and 0.99; an EDM base "
-        "grid 1.02, 0.98 and 1.08. A random local search on the error itself (25 moves, 1,000 samples) found nothing "
-        "better than 0.97, 0.98 and 0.98: on this flow equal steps are nearly the best there are."
+        "Steps without training, on seed 100: chosen against equal steps the error is 0.99, 0.99 and 1.00 times "
+        "as large at 4, 6 and 8 steps, although the sum of local errors, which is what the recursion minimises, "
+        "is 0.86, 0.81 and 0.77 times as large. Summing distances instead of squares gives 0.98, 0.99 and 0.99; "
+        "an EDM base grid 1.02, 0.98 and 1.08. A random local search on the error itself (25 moves, 1,000 "
+        "samples) found nothing better than 0.97, 0.98 and 0.98: on this flow equal steps are nearly the best "
+        "there are. Costs, recursion and the uniform base grid were compared with the authors' code and are the "
+        "same. By the measure of the paper, the Frechet distance, chosen steps have 0.99, 1.03 and 1.04 times "
+        "that of equal ones (three seeds)."
     )
 
     def run(self, seed: int) -> dict[str, float]:

@@ -54,10 +54,20 @@ class StaysInside(Claim):
     )
 
     tried = (
-        "Nothing was tuned: the uniform law on the domains, the truncated normal one for digits, 3000 and 4000 steps "
-        "and the 20 Euler steps are those of the authors and of the plan, and no pilot was run. What is left to try: "
-        "a normal law cut at the walls on the domains, too, since what a uniform law costs in a square and a "
-        "half-annulus is the longer way to the data."
+        "Settings are those of the plan and, for images, of the authors: a normal law cut at the range of pixels "
+        "(their code has no low dimensions). Pilot seed 100, 20,000 draws against 50,000 others, sliced distance "
+        "after 20 and after 100 Euler steps. Square: uniform law 0.040 and 0.015, cut normal law 0.041 and "
+        "0.018, clipped flow matching 0.036 and 0.015; two sets of the law's own draws 0.013. Half-annulus: "
+        "uniform law 0.042 and 0.022, trained and solved in polar coordinates 0.050 and 0.026, there with a cut "
+        "normal law 0.045 and 0.018, clipped flow matching 0.027 and 0.015, the law itself 0.009. Simplex: "
+        "0.0048 against 0.0058 in 20 steps, 0.0034 against 0.0031 in 100. The network is not the reason: with "
+        "the exact velocity for 3,000 points 20 Euler steps from a cut normal law give 0.042 on the square and "
+        "0.050 on the half-annulus in polar coordinates, from the same law uncut 0.027 and 0.033 (4,000 draws). "
+        "On the square what Euler gets wrong is how many points go to the middle, not the wall: it (both "
+        "coordinates within 0.45) holds 26% of the law, 30% of the samples of either method after 20 steps, and "
+        "27 to 28% after 100. Digits at guidance 6, seed 100, 4,000 draws: cut normal law 1.33, uniform law "
+        "1.35, clipped flow matching 1.16: the 0.84 of the claim owes much to one of its three seeds, and "
+        "neither law reaches 0.8. Nothing was changed."
     )
 
     def run(self, seed: int) -> dict[str, float]:

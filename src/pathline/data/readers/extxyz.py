@@ -1,14 +1,43 @@
-"""Extended XYZ frames of molecules, read by ASE."""
+"""Extended XYZ frames of molecules, read by ASE: of a motion, or single ones with the forces on them."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from pathline.data.errors import DataError
+from pathline.data.readers.atoms import ase_or_error, rollouts_from_atoms
 from pathline.data.rollouts import Rollouts
 
 ACCELERATION = 0.009648533212331  # one eV / (angstrom x atomic mass unit), in angstrom / fs^2
 DURATION = 10.0  # fs
+
+
+def read_extxyz(path: str | Path, interval: float | None = None) -> Rollouts:
+    """A motion, if an interval (fs between frames) is given, or velocities, or no forces: see `rollouts_from_atoms`.
+    Otherwise frames with forces that do not follow each other: see `rollouts_from_forces`."""
+    frames = _frames(path)
+    forces = all(frame.calc is not None and "forces" in frame.calc.results for frame in frames)
+    if interval is None and forces and not all(frame.has("momenta") for frame in frames):
+        return rollouts_from_forces(path)
+    return rollouts_from_atoms(frames, interval, name=Path(path).stem)
+
+
+def _frames(path: str | Path) -> list[Any]:
+    """ASE's `Atoms`, at least one."""
+    ase_or_error(str(path))
+    from ase.io.extxyz import read_extxyz as frames_of
+
+    if not Path(path).is_file():
+        raise DataError(f"{path}: there is no such file")
+    try:
+        with open(path, encoding="utf-8") as file:
+            frames = list(frames_of(file, index=slice(None)))
+    except Exception as error:  # ASE raises whatever its parser met
+        raise DataError(f"{path}: not readable as extended xyz ({error})") from None
+    if not frames:
+        raise DataError(f"{path}: there is no frame in it")
+    return frames
 
 
 def rollouts_from_forces(path: str | Path, duration: float = DURATION) -> Rollouts:
@@ -22,17 +51,7 @@ def rollouts_from_forces(path: str | Path, duration: float = DURATION) -> Rollou
     Returns rollouts of two frames with velocity 0, the complete graph, and the elements as one-hot features;
     positions in angstrom relative to each frame's centre, time in fs.
     """
-    try:
-        from ase.io.extxyz import read_extxyz
-    except ModuleNotFoundError:
-        raise DataError(f"{path}: reading molecules needs ASE; pip install 'pathline[molecules]'") from None
-    if not Path(path).is_file():
-        raise DataError(f"{path}: there is no such file")
-    try:
-        with open(path, encoding="utf-8") as file:
-            frames = list(read_extxyz(file, index=slice(None)))
-    except Exception as error:  # ASE raises whatever its parser met
-        raise DataError(f"{path}: not readable as extended xyz ({error})") from None
+    frames = _frames(path)
     symbols = frames[0].get_chemical_symbols()
     for number, frame in enumerate(frames):
         if frame.get_chemical_symbols() != symbols:

@@ -1,0 +1,223 @@
+"""Tiny data for the contract: for every container a set that is made in a moment, and one of another kind."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from pathline.data.clips import Clips
+from pathline.data.environment import Environment
+from pathline.data.equation import Equation
+from pathline.data.fields import Fields
+from pathline.data.meshes import Meshes
+from pathline.data.pairs import Pairs
+from pathline.data.rollouts import Rollouts
+from pathline.data.samples import Samples
+from pathline.data.sequences import Sequences
+from pathline.data.series import Series
+from pathline.data.snapshots import Snapshots, snapshots_of
+from pathline.data.waveforms import Waveforms
+from pathline.sims.environments.continuous import ContinuousEnvironment
+
+
+def tiny_series() -> Series:
+    """Eight days of five sensors every hour: a daily wave that travels along a ring, with noise and gaps."""
+    generator = torch.Generator().manual_seed(0)
+    hours = torch.arange(24 * 8)
+    phase = torch.arange(5) / 5
+    values = 50 + 20 * torch.sin(2 * torch.pi * (hours[:, None] / 24 - phase))
+    values = values + torch.randn(values.shape, generator=generator)
+    observed = torch.rand(values.shape, generator=generator) > 0.05
+    adjacency = torch.roll(torch.eye(5), 1, dims=1) + torch.eye(5)
+    return Series(
+        values=values[..., None],
+        observed=observed[..., None],
+        start=0,
+        interval=3600,
+        adjacency=adjacency,
+        history=6,
+        horizon=4,
+        name="tiny-series",
+    )
+
+
+def tiny_samples() -> Samples:
+    """Two clouds in the plane, labelled."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(240) % 2
+    values = torch.randn(240, 2, generator=generator) * 0.3 + torch.tensor([[-1.0, 0.0], [1.0, 0.5]])[labels]
+    return Samples(values=values, labels=labels, name="tiny-samples")
+
+
+def tiny_rollouts() -> Rollouts:
+    """Four bodies in a common harmonic well, exact, three frames."""
+    generator = torch.Generator().manual_seed(0)
+    start, speed = torch.randn(2, 60, 1, 4, 3, generator=generator)
+    time = torch.arange(3).view(1, 3, 1, 1) * 0.5
+    edge_index = torch.nonzero(~torch.eye(4, dtype=torch.bool)).T
+    charge = torch.ones(60, 4, 1)
+    return Rollouts(
+        positions=start * time.cos() + speed * time.sin(),
+        velocities=speed * time.cos() - start * time.sin(),
+        edge_index=edge_index,
+        features=charge,
+        edge_features=torch.ones(60, edge_index.shape[1], 1),
+        interval=0.5,
+        name="tiny-rollouts",
+    )
+
+
+def tiny_fields() -> Fields:
+    """Waves that travel over a sea with an island, of a depth that sets their speed; sixteen seas, five frames."""
+    generator = torch.Generator().manual_seed(0)
+    depth, phase = 0.5 + torch.rand(2, 16, 1, 1, 1, generator=generator)
+    x, y = torch.meshgrid(torch.arange(12) / 12, torch.arange(10) / 10, indexing="xy")
+    moved = 2 * torch.pi * (x + phase - 0.1 * depth * torch.arange(5)[:, None, None])
+    inside = (x - 0.5).square() + (y - 0.5).square() > 0.03
+    return Fields(
+        values=torch.stack([moved.sin(), moved.cos() * y], 2) * inside,
+        inputs=(depth[:, 0] * (1 + 0.1 * y))[:, None],
+        inside=inside.expand(16, -1, -1),
+        channels=("height", "current"),
+        given=("depth",),
+        interval=0.5,
+        name="tiny-fields",
+    )
+
+
+def tiny_meshes() -> Meshes:
+    """A square of 3 x 3 nodes whose plane swings about its held edge: six trajectories of six frames."""
+    generator = torch.Generator().manual_seed(0)
+    column, row = torch.meshgrid(torch.arange(3.0), torch.arange(3.0), indexing="xy")
+    mesh = torch.stack([column.flatten(), row.flatten()], 1)
+    corner = torch.tensor([0, 1, 3, 4])
+    cells = torch.cat(
+        [torch.stack([corner, corner + 1, corner + 4], 1), torch.stack([corner, corner + 4, corner + 3], 1)]
+    )
+    phase, swing = torch.rand(2, 6, 1, 1, generator=generator)
+    angle = (0.3 + swing) * torch.sin(0.4 * torch.arange(6).view(1, 6, 1) + 6 * phase)
+    across, up = mesh.T
+    return Meshes(
+        mesh=mesh,
+        cells=cells,
+        positions=torch.stack([across * angle.cos(), up.expand(6, 6, 9), across * angle.sin()], -1),
+        node_type=torch.where(across == 0, 3, 0),
+        features=swing.expand(6, 9, 1).clone(),
+        name="tiny-meshes",
+    )
+
+
+def tiny_snapshots() -> Snapshots:
+    """A cloud in the plane that drifts, widens and grows by half, seen at four times."""
+    generator = torch.Generator().manual_seed(0)
+    clouds = [
+        torch.randn(count, 2, generator=generator) * (0.3 + 0.1 * k) + torch.tensor([1.0 * k, 0.3 * k**2])
+        for k, count in enumerate((40, 44, 52, 60))
+    ]
+    return snapshots_of(clouds, [0.0, 1.0, 2.0, 3.5], name="tiny-snapshots")
+
+
+def tiny_environment() -> Environment:
+    """Three of five items, whose half-chosen sets have energies."""
+    from pathline.sims.environments import Sets
+
+    return Sets(items=5, size=3, energies=torch.linspace(-1, 1, 5, dtype=torch.float64), name="tiny-environment")
+
+
+def tiny_densities() -> Environment:
+    """A box whose steps are long."""
+    from pathline.sims.environments import Box
+
+    return Box(delta=0.5, waves=1, name="tiny-densities")
+
+
+def tiny_equation() -> Equation:
+    """A wave that is carried once around and fades."""
+    x = torch.arange(32) * (2 * torch.pi / 32)
+    return Equation(initial=x.sin(), speed=1.0, viscosity=0.1, frames=9, name="tiny-equation")
+
+
+def tiny_waveforms() -> Waveforms:
+    """Twenty-four simulated records of 12 stations, 15 seconds each, P and S close together."""
+    from pathline.sims.seismograms import simulate_seismograms
+
+    data = simulate_seismograms(24, seed=0, samples=1500, stations=12, snr=(10.0, 30.0), first=0.4)
+    return replace(data, name="tiny-waveforms")
+
+
+def tiny_clips() -> Clips:
+    """Twelve clips of a bright square that moves over a torus of six pixels."""
+    line = torch.arange(6)
+    place = (torch.arange(12)[:, None] + torch.arange(6)) % 6
+    bright = (((line - place[..., None]) % 6) < 2).float()
+    return Clips(
+        frames=(bright[..., None, :] * bright[..., :, None])[:, :, None], history=2, horizon=2, name="tiny-clips"
+    )
+
+
+def tiny_sequences() -> Sequences:
+    """Sines and cosines of two rates in noise, of unequal lengths, from four users."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(64) % 2
+    time = torch.arange(20)
+    angle = time * (0.3 + 0.4 * labels[:, None])
+    values = torch.stack([angle.sin(), angle.cos(), 0 * angle], -1)
+    values = values + 0.3 * torch.randn(values.shape, generator=generator)
+    return Sequences(
+        values=values,
+        lengths=torch.randint(10, 21, (64,), generator=generator),
+        labels=labels,
+        classes=("slow", "fast"),
+        groups=torch.arange(64) // 16,
+        name="tiny-sequences",
+    )
+
+
+def tiny_pairs() -> Pairs:
+    """Twenty small textures of waves, each shifted by up to two pixels, in grey."""
+    generator = torch.Generator().manual_seed(0)
+    shift = 4 * torch.rand(20, 2, 1, 1, generator=generator) - 2
+    waves = torch.rand(20, 6, 2, 1, 1, generator=generator) - 0.5
+    phase = 6 * torch.rand(20, 6, 1, 1, generator=generator)
+    grid = torch.stack(torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="xy"))
+    frames = [
+        0.5 + torch.sin((waves * (grid - moved)[:, None]).sum(2) + phase).mean(1) / 2 for moved in (0 * shift, shift)
+    ]
+    return Pairs(
+        images=torch.stack(frames, 1)[:, :, None],
+        flow=shift.expand(-1, -1, 32, 32).contiguous(),
+        name="tiny-pairs",
+    )
+
+
+TINY: dict[type, Callable[[], Any]] = {
+    Series: tiny_series,
+    Samples: tiny_samples,
+    Pairs: tiny_pairs,
+    Rollouts: tiny_rollouts,
+    Fields: tiny_fields,
+    Meshes: tiny_meshes,
+    Snapshots: tiny_snapshots,
+    Waveforms: tiny_waveforms,
+    Clips: tiny_clips,
+    Sequences: tiny_sequences,
+    Environment: tiny_environment,
+    Equation: tiny_equation,
+    ContinuousEnvironment: tiny_densities,
+}
+WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
+    Series: tiny_samples,
+    Samples: tiny_series,
+    Pairs: tiny_samples,
+    Rollouts: tiny_samples,
+    Fields: tiny_samples,
+    Meshes: tiny_samples,
+    Snapshots: tiny_samples,
+    Waveforms: tiny_samples,
+    Clips: tiny_samples,
+    Sequences: tiny_samples,
+    Environment: tiny_samples,
+    Equation: tiny_samples,
+    ContinuousEnvironment: tiny_samples,
+}

@@ -1,0 +1,1 @@
+"""Perceive motion through sensors: what moved, when, and where to?"""
