@@ -10,7 +10,9 @@ from pathline.nn import (
     InvertibleSequence,
     Residual,
     Rotation,
+    ShallowResidual,
     SpaceToBox,
+    Stretch,
     SumOfSigmoids,
     jacobian_of,
 )
@@ -27,6 +29,8 @@ LAYERS = {
     "torus": lambda: Residual(3, CONDITION, width=16, periodic=True),
     "box to space": lambda: BoxToSpace([-4.0] * 3, [4.0] * 3),
     "space to box": lambda: SpaceToBox([-1.0, 0, 2], [1.0, 3, 4]),
+    "shallow residual": lambda: ShallowResidual(3, CONDITION, width=16),
+    "stretch": lambda: Stretch(3, CONDITION),
     "sequence": lambda: InvertibleSequence([Coupling(3, CONDITION), Rotation(3, CONDITION), Residual(3, CONDITION)]),
 }
 

@@ -17,6 +17,8 @@ VARIANTS = {
     "coupling in space": {"dims": 3, "layers": 3, "width": 32},
     "mixture": {"dims": 2, "base": "mixture", "layers": 3},
     "residual": {"dims": 2, "stack": "residual", "layers": 3, "width": 24},
+    "shallow": {"dims": 2, "stack": "shallow", "layers": 3, "width": 24, "base": "mixture", "spread": 0.5},
+    "shallow line": {"dims": 1, "stack": "shallow", "layers": 3, "width": 24},
     "sigmoids": {"dims": 2, "stack": "sigmoids", "layers": 3, "width": 24},
     "line": {"dims": 1, "layers": 3, "width": 24},
     "box": {"dims": 2, "domain": "box", "low": [-1.0, -2.0], "high": [1.5, 2.0], "layers": 4},
@@ -107,6 +109,37 @@ def test_the_two_formulas_of_the_velocity_agree():
     torch.testing.assert_close(flow.velocity_of_path(z, t), flow.velocity_by_solve(x, t), atol=1e-9, rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["coupling", "residual", "shallow", "box"])
+def test_derivatives_taken_at_once_are_those_of_the_map_and_its_determinant(name):
+    flow = built(name)
+    x, t = places(flow, 20)
+    z, jacobian, in_time = flow.tangents(x, t)
+    whole = vmap(jacrev(lambda p, s: flow.to_base(p[None], s[None])[0][0], argnums=(0, 1)))(x, t)
+    torch.testing.assert_close(z, flow.to_base(x, t)[0])
+    torch.testing.assert_close(jacobian, whole[0], atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(in_time, whole[1], atol=1e-9, rtol=1e-9)
+    both = flow.both_inside(x, t)
+    torch.testing.assert_close(both[0], flow.log_density_inside(x, t), atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(both[1], flow.velocity_inside(x, t), atol=1e-9, rtol=1e-9)
+
+
+def test_the_shallow_stack_begins_slower_and_smoother_than_couplings():
+    """Mean speed before any training and how much it changes over a tenth of the spread, over four draws of weights."""
+    torch.manual_seed(0)
+    x, t, aside = torch.randn(300, 2), torch.rand(300), torch.tensor([0.1, 0.0])
+    speed, change = {}, {}
+    for stack in ("shallow", "coupling"):
+        flows = []
+        for seed in range(4):
+            torch.manual_seed(seed)
+            flows.append(LFlow(2, 2, stack=stack))
+        here = torch.stack([flow.velocity_inside(x, t) for flow in flows]).detach()
+        there = torch.stack([flow.velocity_inside(x + aside, t) for flow in flows]).detach()
+        speed[stack], change[stack] = here.norm(dim=-1).mean(), (there - here).norm(dim=-1).mean()
+    assert speed["shallow"] < 0.7 * speed["coupling"]
+    assert change["shallow"] < 0.7 * change["coupling"]
+
+
 def test_an_affine_flow_is_known_in_closed_form():
     """Without couplings, z = e^{s(t)} R(t) x + b(t): a Gaussian with v = A' A^-1 (x - b) + b'."""
     torch.manual_seed(0)
@@ -175,6 +208,29 @@ def test_readings_that_are_missing_do_not_count():
     torch.testing.assert_close(terms["velocity"], flow.loss(data.gather(odd))["velocity"])
     (gradient,) = torch.autograd.grad(terms["loss"], flow.flow.layers[0].net[0].weight)
     assert torch.isfinite(gradient).all()
+
+
+def test_a_softplus_misfit_lies_between_densities_and_their_logarithms():
+    """Far below the floor it is the density's, far above it the logarithm's, each in its own unit."""
+    data = sensors(20, 6, seed=3)
+    log_density = data.density.clamp(min=1e-2).log() + 0.1 * torch.randn(len(data))
+    batch, velocity = data.gather(torch.arange(len(data))), data.velocity
+
+    def misfit(fit_to, floor):
+        flow = LFlow.for_data(data, layers=1, width=8, fit_to=fit_to, floor=floor)
+        unit = flow.bent_scale if fit_to == "softplus" else 1.0
+        return float((flow.of_readings(batch, log_density - flow._log_unit(), velocity)["density"] * unit**2).detach())
+
+    observed = data.density[data.density > 0.05]
+    largest = float(data.density.max())
+    flow = LFlow.for_data(data, layers=1, width=8, fit_to="softplus", floor=1e3)
+    by_difference = misfit("density", 1e-3)
+    assert misfit("softplus", 1e3) / float(flow.bent_scale**2) == pytest.approx(by_difference, rel=0.01)
+    assert len(observed) > 10 and largest > 0.1
+    seen = data.take(torch.nonzero(data.density > 0.05).flatten())
+    batch, velocity = seen.gather(torch.arange(len(seen))), seen.velocity
+    log_density = seen.density.log() + 0.1 * torch.randn(len(seen))
+    assert misfit("softplus", 1e-7) == pytest.approx(misfit("log", 1e-7), rel=0.01)
 
 
 def test_kinetic_energy_is_the_mean_square_speed_of_the_mass():

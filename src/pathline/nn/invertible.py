@@ -37,6 +37,11 @@ class Invertible(nn.Module):
         """x: (batch, dims) with forward(x, c) = z."""
         raise NotImplementedError
 
+    def image(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """z alone, for those who take derivatives of it themselves."""
+        z: Tensor = self(x, c)[0]
+        return z
+
 
 class InvertibleSequence(Invertible):
     """Layers one after the other; analytic if all are."""
@@ -57,6 +62,11 @@ class InvertibleSequence(Invertible):
         for layer in reversed(self.layers):
             z = layer.inverse(z, c)  # type: ignore[operator]
         return z
+
+    def image(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        for layer in self.layers:
+            x = layer.image(x, c)  # type: ignore[operator]
+        return x
 
 
 class Coupling(Invertible):
@@ -135,6 +145,39 @@ class Affine(Invertible):
     def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         x = z - self.shift(z, c)
         return x if self.log_scale is None else x * (-self.log_scale(z, c)).exp()
+
+
+class Stretch(Invertible):
+    """z = R(a) (exp(s) R(b) x) + t, any linear map by its singular values, with a shift; a, b, s and t are linear in c.
+
+    It begins near the identity, whatever c is.
+    """
+
+    def __init__(self, dims: int, condition: int) -> None:
+        super().__init__()
+        self.sizes = [dims - 1, dims - 1, dims, dims]
+        self.parameters_of = nn.Linear(condition, sum(self.sizes))
+        nn.init.normal_(self.parameters_of.weight, std=0.02)
+        nn.init.zeros_(self.parameters_of.bias)
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Mapped:
+        first, second, log_scale, shift = self.parameters_of(c).split(self.sizes, 1)
+        for plane in range(self.sizes[0]):
+            x = _turned(x, plane, first[:, plane])
+        x = x * log_scale.exp()
+        for plane in range(self.sizes[0]):
+            x = _turned(x, plane, second[:, plane])
+        return x + shift, log_scale.sum(1)
+
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        first, second, log_scale, shift = self.parameters_of(c).split(self.sizes, 1)
+        z = z - shift
+        for plane in reversed(range(self.sizes[0])):
+            z = _turned(z, plane, -second[:, plane])
+        z = z * (-log_scale).exp()
+        for plane in reversed(range(self.sizes[0])):
+            z = _turned(z, plane, -first[:, plane])
+        return z
 
 
 class SumOfSigmoids(Invertible):
@@ -219,8 +262,11 @@ class Residual(Invertible):
         return h
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Mapped:
-        z, jacobian = jacobian_of(lambda y: y + self.change(y, c), x)
+        z, jacobian = jacobian_of(lambda y: self.image(y, c), x)
         return z, torch.linalg.slogdet(jacobian)[1]
+
+    def image(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        return x + self.change(x, c)
 
     @torch.no_grad()
     def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
@@ -230,6 +276,38 @@ class Residual(Invertible):
             if bool((x - before).abs().amax() <= 4 * torch.finfo(z.dtype).eps * (1 + x.abs().amax())):
                 break
         return x
+
+
+class ShallowResidual(Residual):
+    """z = x + V tanh(W x + U c + b): a residual layer with one hidden layer, that begins smooth and near the identity.
+
+    Only the product |V| |W| is held below `contraction`, by V; the Jacobian 1 + V diag(tanh') W is a formula.
+    """
+
+    def __init__(self, dims: int, condition: int = 0, width: int = 64, contraction: float = 0.97) -> None:
+        Invertible.__init__(self)
+        self.contraction = contraction
+        self.inner = nn.Parameter(0.4 * torch.randn(width, dims))
+        self.outer = nn.Parameter(0.05 / math.sqrt(width) * torch.randn(dims, width))
+        self.offset = nn.Parameter(2 * torch.rand(width) - 1)
+        self.of_condition = nn.Parameter(0.1 / math.sqrt(max(condition, 1)) * torch.randn(width, condition))
+
+    def _outer(self) -> Tensor:
+        product = torch.linalg.matrix_norm(self.outer, 2) * torch.linalg.matrix_norm(self.inner, 2)
+        return self.outer * (self.contraction / product.clamp(min=self.contraction))
+
+    def _hidden(self, x: Tensor, c: Tensor | None) -> Tensor:
+        offset = self.offset if c is None else self.offset + c @ self.of_condition.T
+        return torch.tanh(x @ self.inner.T + offset)
+
+    def change(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        return self._hidden(x, c) @ self._outer().T
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Mapped:
+        hidden, outer = self._hidden(x, c), self._outer()
+        within = (1 - hidden.square())[:, None] * outer  # (batch, dims, width)
+        jacobian = torch.eye(x.shape[1], dtype=x.dtype, device=x.device) + within @ self.inner
+        return x + hidden @ outer.T, torch.linalg.slogdet(jacobian)[1]
 
 
 class BoxToSpace(Invertible):

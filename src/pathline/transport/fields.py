@@ -10,6 +10,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pathline.core.errors import DataError, MethodError
@@ -29,13 +30,16 @@ class FieldLearner(Transporter):
 
     mass:            whether the total mass is learned, as sensors ask for; `for_data` sets it
     velocity_weight: lambda, in units of the mean square of the measured velocities
-    fit_to:          "log" densities, or "density" itself in units of its root mean square
-    floor:           measured densities are raised to this share of the largest before their logarithm is taken
+    fit_to:          "log" densities; "density" itself in units of its root mean square; or "softplus", between the two:
+                     log(1 + rho / c) in units of its root mean square, where c is `floor` times the largest density
+    floor:           with "log", measured densities are raised to this share of the largest before their logarithm is
+                     taken; with "softplus", densities far below it count by difference, far above it by ratio
     """
 
     velocity_scale: Tensor
     density_scale: Tensor
     largest_density: Tensor
+    bent_scale: Tensor
 
     def __init__(
         self,
@@ -47,13 +51,14 @@ class FieldLearner(Transporter):
         floor: float = 1e-3,
     ) -> None:
         super().__init__(dims, snapshots)
-        if fit_to not in ("log", "density"):
-            raise MethodError(f"fit_to is '{fit_to}'; choose log or density")
+        if fit_to not in ("log", "density", "softplus"):
+            raise MethodError(f"fit_to is '{fit_to}'; choose log, density or softplus")
         self.velocity_weight, self.fit_to, self.floor = velocity_weight, fit_to, floor
         self.log_mass = nn.Parameter(torch.zeros(()), requires_grad=mass)
         self.register_buffer("velocity_scale", torch.ones(()))
         self.register_buffer("density_scale", torch.ones(()))
         self.register_buffer("largest_density", torch.ones(()))
+        self.register_buffer("bent_scale", torch.ones(()))
 
     # -- data ---------------------------------------------------------------------------------------------------------
 
@@ -91,6 +96,8 @@ class FieldLearner(Transporter):
         density = data.density[torch.isfinite(data.density)]
         self.density_scale.copy_(density.square().mean().sqrt().clamp(min=1e-12))
         self.largest_density.copy_(density.max())
+        bent = (density / (self.floor * density.max())).log1p()
+        self.bent_scale.copy_(bent.square().mean().sqrt().clamp(min=1e-12))
         with torch.no_grad():  # a mass that spreads the mean density over the sensors' own spread
             spread = (2 * torch.pi) ** (self.dims / 2) * self.scale**self.dims
             self.log_mass.copy_((density.mean() * spread).log())
@@ -154,9 +161,11 @@ class FieldLearner(Transporter):
         """Squared errors of density and velocity where they were measured."""
         log_density = log_density + self._log_unit()
         has_density, has_velocity = torch.isfinite(batch.density), torch.isfinite(batch.velocity).all(1)
+        bend = self.floor * self.largest_density
         if self.fit_to == "log":
-            observed = batch.density.clamp(min=self.floor * float(self.largest_density)).log()
-            error = log_density - observed
+            error = log_density - torch.maximum(batch.density, bend).log()
+        elif self.fit_to == "softplus":
+            error = (F.softplus(log_density - bend.log()) - (batch.density / bend).log1p()) / self.bent_scale
         else:
             error = (log_density.exp() - batch.density) / self.density_scale
         of_density = torch.where(has_density, error, 0.0).square().sum() / has_density.sum().clamp(min=1)

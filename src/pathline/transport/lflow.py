@@ -6,12 +6,15 @@
     d_t rho + div(rho v) = 0                      exactly, for any weights: no penalty, no solver
     x(t) = Phi_t(Psi_t0(x0))                      paths are evaluations of a map
 
-Trained on log-densities and velocities where sensors have them, on populations by likelihood; what a density leaves
+Trained on densities and velocities where sensors have them, on populations by likelihood; what a density leaves
 open of its velocity, any field u with div(rho u) = 0, is settled by velocity sensors or the kinetic energy E |v|^2.
 Arend Torres, Negri, Inversi, Aellen, Roth, 2024, "Lagrangian Flow Networks for Conservation Laws", ICLR,
-arXiv:2305.16846.
-Departs: the paper's stack of layers is not restated; ours are couplings with rotations, residual layers, or sums of
-sigmoids, all smooth in space and time. Where all have a formula for their inverse, v is one derivative of Phi in t.
+arXiv:2305.16846; authors' program github.com/bmda-unibas/LagrangianFlowNetworks.
+Departs: the program stacks residual dense networks of sines, each held to a contraction, with linear maps by singular
+values that depend on time; our shallow stack is that with one hidden layer of hyperbolic tangents, the others are
+couplings with rotations, deeper residual layers and sums of sigmoids, all smooth in space and time. The program fits
+log(1 + rho) (`fit_to="softplus"` with the largest density as unit) and starts from a single normal law. Where all
+layers have a formula for their inverse, v is one derivative of Phi in t, else a small linear system.
 """
 
 import math
@@ -19,7 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import jvp
+from torch.func import jvp, vmap
 
 from pathline.core.errors import MethodError
 from pathline.core.method import Recipe
@@ -32,15 +35,17 @@ from pathline.nn.invertible import (
     InvertibleSequence,
     Residual,
     Rotation,
+    ShallowResidual,
     SpaceToBox,
+    Stretch,
     SumOfSigmoids,
-    jacobian_of,
 )
 from pathline.transport.fields import FieldLearner
 
-STACKS = ("coupling", "residual", "sigmoids")
+STACKS = ("coupling", "residual", "sigmoids", "shallow")
 BASES = ("gaussian", "mixture", "uniform")
 DOMAINS = ("space", "box", "torus")
+TIME_WIDTH = 64  # of the network that reads time for all layers of the shallow stack
 
 
 class LFlow(FieldLearner):
@@ -48,8 +53,11 @@ class LFlow(FieldLearner):
 
     dims, snapshots, mass, velocity_weight, fit_to, floor: see `FieldLearner`
     layers, width: of the bijection and of the networks in its layers
-    stack:      "coupling" (with rotations; two dimensions or more), "residual" or "sigmoids" (with rotations)
-    base:       "gaussian", "mixture" of `components` normal laws that are learned, or "uniform" on a box or torus
+    stack:      "coupling" (with rotations; two dimensions or more), "residual" or "sigmoids" (with rotations), or
+                "shallow": residual layers of one hidden layer with linear maps between, all reading time through one
+                small network; its velocity begins slower and smoother than the others', which few sensors ask for
+    base:       "gaussian", "mixture" of `components` normal laws that are learned, of deviation `spread` at the
+                beginning, or "uniform" on a box or torus
     domain:     "space"; "box" from `low` to `high` in the data's units, through whose border nothing flows; or "torus",
                 whose opposite sides are one, always with residual layers and the uniform base
     features, frequency: sinusoids of time that the layers see, and the fastest of them in radians over all times
@@ -71,6 +79,7 @@ class LFlow(FieldLearner):
         stack: str | None = None,
         base: str = "gaussian",
         components: int = 4,
+        spread: float = 1.0,
         domain: str = "space",
         low: list[float] | None = None,
         high: list[float] | None = None,
@@ -94,6 +103,9 @@ class LFlow(FieldLearner):
         self.register_buffer("low", torch.tensor(low or [0.0] * dims))
         self.register_buffer("high", torch.tensor(high or [1.0] * dims))
         condition = features + 1
+        self.time_net: nn.Module = nn.Identity()
+        if stack == "shallow" and domain != "torus":
+            self.time_net, condition = nn.Sequential(nn.Linear(condition, TIME_WIDTH), nn.Tanh()), TIME_WIDTH
         if domain == "torus":
             self.base = "uniform"
             pairs = [
@@ -103,14 +115,15 @@ class LFlow(FieldLearner):
             self.flow = InvertibleSequence([layer for pair in pairs for layer in pair])
         else:
             inner: list[Invertible] = [_layer(stack, k, dims, condition, width) for k in range(layers)]
-            mixed = [part for layer in inner for part in ((layer, Rotation(dims, condition)) if dims > 1 else (layer,))]
+            mixed = [part for layer in inner for part in (layer, *_between(stack, dims, condition))]
+            mixed += [Stretch(dims, condition) if stack == "shallow" else Affine(dims, condition)]
             last: list[Invertible] = [SpaceToBox([0.0] * dims, [1.0] * dims)] if base == "uniform" else []
             first: list[Invertible] = [BoxToSpace([0.0] * dims, [1.0] * dims)] if domain == "box" else []
-            self.flow = InvertibleSequence([*first, *mixed, Affine(dims, condition), *last])
+            self.flow = InvertibleSequence([*first, *mixed, *last])
         if base == "mixture":
             self.weights = nn.Parameter(torch.zeros(components))
             self.means = nn.Parameter(torch.randn(components, dims))
-            self.log_deviations = nn.Parameter(torch.zeros(components, dims))
+            self.log_deviations = nn.Parameter(torch.full((components, dims), math.log(spread)))
 
     low: Tensor
     high: Tensor
@@ -121,22 +134,35 @@ class LFlow(FieldLearner):
         """z = Psi_t(x) (batch, dims) and log |det J Psi_t(x)| (batch,), for scaled x and t from 0 to 1."""
         gained = x.new_zeros(())
         if self.domain != "space":
-            unit = 1.0 if self.domain == "box" else 2 * math.pi
-            x = unit * (self.unscaled(x) - self.low) / (self.high - self.low)
-            gained = (unit * self.scale / (self.high - self.low)).log().sum()
-        z, log_determinant = self.flow(x, self._time(t))
+            gained = (self._unit() * self.scale / (self.high - self.low)).log().sum()
+        z, log_determinant = self.flow(self._placed(x), self._time(t))
         return z, log_determinant + gained
+
+    def _image(self, x: Tensor, t: Tensor) -> Tensor:
+        """z alone."""
+        return self.flow.image(self._placed(x), self._time(t))
+
+    def _unit(self) -> float:
+        """Length of the sides of the box, or torus, that the layers see."""
+        return 1.0 if self.domain == "box" else 2 * math.pi
+
+    def _placed(self, x: Tensor) -> Tensor:
+        """Scaled x as the layers see it."""
+        if self.domain == "space":
+            return x
+        return self._unit() * (self.unscaled(x) - self.low) / (self.high - self.low)
 
     def from_base(self, z: Tensor, t: Tensor) -> Tensor:
         """x = Phi_t(z)."""
         x = self.flow.inverse(z, self._time(t))
         if self.domain != "space":
-            unit = 1.0 if self.domain == "box" else 2 * math.pi
-            x = self.scaled(self.low + (self.high - self.low) * x / unit)
+            x = self.scaled(self.low + (self.high - self.low) * x / self._unit())
         return x
 
     def _time(self, t: Tensor) -> Tensor:
-        return torch.cat([t[:, None], sinusoidal_embedding(t, self.features, self.frequency)], 1).to(t.dtype)
+        raw = torch.cat([t[:, None], sinusoidal_embedding(t, self.features, self.frequency)], 1).to(t.dtype)
+        read: Tensor = self.time_net(raw)
+        return read
 
     def log_base(self, z: Tensor) -> Tensor:
         """log p_0(z): (batch,)."""
@@ -155,16 +181,16 @@ class LFlow(FieldLearner):
         return self.log_base(z) + log_determinant
 
     def velocity_inside(self, x: Tensor, t: Tensor) -> Tensor:
-        return self._velocity(x, t, self.to_base(x, t)[0] if self.flow.analytic else None)
+        if self.flow.analytic:
+            return self.velocity_of_path(self.to_base(x, t)[0], t)
+        return self.velocity_by_solve(x, t)
 
     def both_inside(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        z, log_determinant = self.to_base(x, t)
-        return self.log_base(z) + log_determinant, self._velocity(x, t, z)
-
-    def _velocity(self, x: Tensor, t: Tensor, z: Tensor | None) -> Tensor:
-        if self.flow.analytic and z is not None:
-            return self.velocity_of_path(z, t)
-        return self.velocity_by_solve(x, t)
+        if self.flow.analytic:
+            z, log_determinant = self.to_base(x, t)
+            return self.log_base(z) + log_determinant, self.velocity_of_path(z, t)
+        z, jacobian, in_time = self.tangents(x, t)
+        return self.log_base(z) + torch.linalg.slogdet(jacobian)[1], _solved(jacobian, in_time)
 
     def velocity_of_path(self, z: Tensor, t: Tensor) -> Tensor:
         """(d_t Phi_t)(z): one forward derivative in t; needs a formula for Phi."""
@@ -172,10 +198,15 @@ class LFlow(FieldLearner):
         return found[1]
 
     def velocity_by_solve(self, x: Tensor, t: Tensor) -> Tensor:
-        """-[J Psi]^-1 d_t Psi: one forward derivative in t and one per dimension, and a small linear system."""
-        in_time: Any = jvp(lambda s: self.to_base(x, s)[0], (t,), (torch.ones_like(t),))
-        _, jacobian = jacobian_of(lambda y: self.to_base(y, t)[0], x)
-        return -torch.linalg.solve(jacobian, in_time[1][..., None])[..., 0]
+        """-[J Psi]^-1 d_t Psi."""
+        return _solved(*self.tangents(x, t)[1:])
+
+    def tangents(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """z = Psi_t(x) (batch, dims), J Psi (batch, dims, dims) and d_t Psi (batch, dims), by one forward derivative
+        along each axis and time, all at once."""
+        along = torch.eye(self.dims + 1, dtype=x.dtype, device=x.device)
+        found: Any = vmap(lambda e: jvp(self._image, (x, t), (e[:-1].expand_as(x), e[-1].expand_as(t))))(along)
+        return found[0][0], found[1][:-1].permute(1, 2, 0), found[1][-1]
 
     # -- the verb, drawing, learning ----------------------------------------------------------------------------------
 
@@ -215,9 +246,23 @@ class LFlow(FieldLearner):
         return terms
 
 
+def _solved(jacobian: Tensor, in_time: Tensor) -> Tensor:
+    """-jacobian^-1 in_time."""
+    return -torch.linalg.solve(jacobian, in_time[..., None])[..., 0]
+
+
 def _layer(stack: str, place: int, dims: int, condition: int, width: int) -> Invertible:
     if stack == "coupling":
         return Coupling(dims, condition, width, flip=place % 2 == 1)
     if stack == "residual":
         return Residual(dims, condition, width)
+    if stack == "shallow":
+        return ShallowResidual(dims, condition, width)
     return SumOfSigmoids(dims, condition, width=width)
+
+
+def _between(stack: str, dims: int, condition: int) -> tuple[Invertible, ...]:
+    """What mixes the axes after each layer."""
+    if stack == "shallow":
+        return (Stretch(dims, condition),)
+    return (Rotation(dims, condition),) if dims > 1 else ()
