@@ -324,3 +324,16 @@ def test_kill_minus_nine_at_any_moment_loses_nothing(tmp_path):
     assert killed
     whole, cut = (store.read_tensors(tmp_path / name / store.WEIGHTS)[0] for name in ("whole", "cut"))
     assert all(torch.equal(value, cut[name]) for name, value in whole.items())
+
+
+def test_the_norm_of_sparse_and_dense_gradients_is_one_and_clips_both():
+    from pathline.core.train import clipped_norm
+
+    table, plain = nn.Parameter(torch.zeros(5, 2)), nn.Parameter(torch.zeros(3))
+    rows = torch.nn.functional.embedding(torch.tensor([1, 1, 4]), table, sparse=True)
+    (3 * rows.sum() + 4 * plain.sum()).backward()
+    expected = (2 * 6.0**2 + 2 * 3.0**2 + 3 * 4.0**2) ** 0.5  # row 1 was taken twice
+    assert clipped_norm([table, plain], float("inf")).item() == pytest.approx(expected)
+    clipped_norm([table, plain], 1.0)
+    total = (table.grad.to_dense().square().sum() + plain.grad.square().sum()).sqrt()
+    assert total.item() == pytest.approx(1)

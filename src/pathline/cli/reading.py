@@ -36,6 +36,10 @@ FILE: Mapping[str, Any] = {
     "given": Annotated[str | None, typer.Option(help="Its variables that are given and do not change, likewise.")],
     "picks": Annotated[Path | None, typer.Option(help="csv of known arrivals: columns station, phase, time.")],
     "field": Annotated[str | None, typer.Option(help="The field on a mesh that is predicted, such as velocity.")],
+    "threshold": Annotated[float | None, typer.Option(help="A rating from here on counts as liking.")],
+    "duplicates": Annotated[
+        str | None, typer.Option(help="Of several rows of one user and item keep the: first, last.")
+    ],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.
@@ -44,7 +48,10 @@ SHAPE: Mapping[str, Any] = {
         Path | None, typer.Option(help="csv matrix of edge weights between the sensors, without header.")
     ],
     "history": Annotated[int | None, typer.Option(help="Steps a forecast looks back on.")],
-    "hold_out": Annotated[str | None, typer.Option(help="A time that nobody learns from: middle, none, or a time.")],
+    "hold_out": Annotated[
+        str | None,
+        typer.Option(help="A time nobody learns from: middle, none, or a time; ratings: last, random."),
+    ],
     "horizon": Annotated[int | None, typer.Option(help="Steps a forecast looks ahead.")],
 }
 

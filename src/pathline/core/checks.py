@@ -21,6 +21,7 @@ from pathline.data.container import Split
 from pathline.data.environment import Environment
 from pathline.data.equation import Equation
 from pathline.data.fields import Fields
+from pathline.data.interactions import Interactions
 from pathline.data.meshes import Meshes
 from pathline.data.pairs import Pairs
 from pathline.data.samples import Samples
@@ -72,7 +73,7 @@ def check_loss_goes_down(cls: type[Method], data: Any) -> None:
         terms = method.loss(batch)
         return terms if isinstance(terms, Tensor) else terms["loss"]
 
-    optimizer = torch.optim.AdamW(method.parameters(), lr=method.recipe.lr)
+    optimizer = method.optimizer(method.recipe) or torch.optim.AdamW(method.parameters(), lr=method.recipe.lr)
     method.train()
     before = loss().item()
     for _ in range(STEPS):
@@ -173,6 +174,9 @@ def _misshapen(data: Any) -> Any:
     if isinstance(data, Meshes):
         assert data.positions is not None
         return replace(data, positions=data.positions[..., :2], name="odd-meshes")
+    if isinstance(data, Interactions):
+        strangers = tuple(f"stranger {number}" for number in range(len(data.users)))
+        return replace(data, users=strangers, name="odd-interactions")
     if isinstance(data, Clips):
         return replace(data, frames=data.frames.repeat(1, 1, 2, 1, 1), name="odd-clips")
     if isinstance(data, Sequences):

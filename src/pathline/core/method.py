@@ -168,6 +168,10 @@ class Method(nn.Module, metaclass=_ConfigCapture):
         """What training minimises: a scalar, or a dict whose 'loss' is minimised and whose other terms are logged."""
         raise NotImplementedError
 
+    def optimizer(self, recipe: Recipe) -> "torch.optim.Optimizer | None":
+        """An optimiser of the method's own, whose state is tensors; by default None, which is AdamW."""
+        return None
+
     def begin_epoch(self) -> None:
         """Called before each epoch; models with a memory reset it here."""
 

@@ -13,6 +13,7 @@ CONTAINERS: dict[str, tuple[str, ...]] = {
     "forecast": ("Series",),
     "generate": ("Samples",),
     "perceive": ("Waveforms", "Pairs", "Clips", "Sequences"),
+    "recommend": ("Interactions",),
     "simulate": ("Rollouts", "Meshes", "Fields", "Equation"),
     "transport": ("Snapshots",),
 }

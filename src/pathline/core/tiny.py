@@ -10,6 +10,7 @@ from pathline.data.clips import Clips
 from pathline.data.environment import Environment
 from pathline.data.equation import Equation
 from pathline.data.fields import Fields
+from pathline.data.interactions import Interactions
 from pathline.data.meshes import Meshes
 from pathline.data.pairs import Pairs
 from pathline.data.rollouts import Rollouts
@@ -108,6 +109,27 @@ def tiny_meshes() -> Meshes:
     )
 
 
+def tiny_interactions() -> Interactions:
+    """Thirty users of two tastes, who each had nine of twenty items, most of them to their taste, one after another."""
+    generator = torch.Generator().manual_seed(0)
+    taste = torch.arange(30)[:, None] % 2 == torch.arange(20) % 2
+    chance = torch.rand(30, 20, generator=generator) + 0.8 * taste
+    item = chance.topk(9, 1).indices
+    user = torch.arange(30)[:, None].expand_as(item)
+    rating = torch.where(taste.gather(1, item), 5.0, 2.0)
+    time = torch.rand(30, 9, generator=generator, dtype=torch.float64)
+    return Interactions(
+        user=user.flatten(),
+        item=item.flatten(),
+        rating=rating.flatten(),
+        time=time.flatten(),
+        users=tuple(f"user {number}" for number in range(30)),
+        items=tuple(f"item {number}" for number in range(20)),
+        threshold=3.0,
+        name="tiny-interactions",
+    )
+
+
 def tiny_snapshots() -> Snapshots:
     """A cloud in the plane that drifts, widens and grows by half, seen at four times."""
     generator = torch.Generator().manual_seed(0)
@@ -197,6 +219,7 @@ TINY: dict[type, Callable[[], Any]] = {
     Pairs: tiny_pairs,
     Rollouts: tiny_rollouts,
     Fields: tiny_fields,
+    Interactions: tiny_interactions,
     Meshes: tiny_meshes,
     Snapshots: tiny_snapshots,
     Waveforms: tiny_waveforms,
@@ -212,6 +235,7 @@ WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
     Pairs: tiny_samples,
     Rollouts: tiny_samples,
     Fields: tiny_samples,
+    Interactions: tiny_samples,
     Meshes: tiny_samples,
     Snapshots: tiny_samples,
     Waveforms: tiny_samples,

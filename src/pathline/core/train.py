@@ -130,7 +130,7 @@ class _Loop:
         objective: nn.Module = _Objective(method, loss)
         if compile:
             objective = torch.compile(objective)  # type: ignore[assignment]
-        optimizer = torch.optim.AdamW(
+        optimizer = method.optimizer(recipe) or torch.optim.AdamW(
             rate_groups(method), lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
         )
         self.objective, self.optimizer = fabric.setup(objective, optimizer)
@@ -208,7 +208,7 @@ class _Loop:
             group["lr"] = group["relative"] * learning_rate(self.step, self.total, self.recipe)
         terms = self.objective(lambda: batch)
         self.fabric.backward(terms["loss"])
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip or math.inf)
+        norm = clipped_norm(self.parameters, self.recipe.clip or math.inf)
         if not bool(torch.isfinite(terms["loss"]) & torch.isfinite(norm)):
             self._refuse(terms["loss"], norm)
         self.optimizer.step()
@@ -397,3 +397,19 @@ class _Loop:
     def _write_log(self) -> None:
         if self.folder is not None and self.fabric.is_global_zero and self.rows:
             store.write_metrics(self.folder, self.rows)
+
+
+def clipped_norm(parameters: list[nn.Parameter], limit: float) -> Tensor:
+    """The norm of all gradients together, which are scaled down to `limit` where it is larger; of sparse ones too."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not any(gradient.is_sparse for gradient in gradients):
+        return torch.nn.utils.clip_grad_norm_(parameters, limit)
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+    values = [p.grad.values() if p.grad.is_sparse else p.grad for p in parameters if p.grad is not None]
+    norm = torch.stack([value.norm() for value in values]).norm()
+    if norm > limit:
+        for value in values:
+            value.mul_(limit / norm)
+    return norm

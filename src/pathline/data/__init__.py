@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathline.data.errors import DataError
     from pathline.data.fields import Fields, Frame
     from pathline.data.files import read
+    from pathline.data.interactions import Choices, Interactions
     from pathline.data.measurements import Measurements, Readings
     from pathline.data.meshes import Meshes, MeshStep, NodeType
     from pathline.data.pairs import Pairs, TwoFrames
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Batch",
     "Cells",
+    "Choices",
     "Clips",
     "Container",
     "DataError",
@@ -34,6 +36,7 @@ __all__ = [
     "Fields",
     "Frame",
     "Frames",
+    "Interactions",
     "Measurements",
     "MeshStep",
     "Meshes",
@@ -67,6 +70,7 @@ _HOMES = {
     "errors": ("DataError",),
     "fields": ("Fields", "Frame"),
     "files": ("read",),
+    "interactions": ("Choices", "Interactions"),
     "measurements": ("Measurements", "Readings"),
     "meshes": ("MeshStep", "Meshes", "NodeType"),
     "readers.atoms": ("atoms_from_positions", "rollouts_from_atoms"),

@@ -28,6 +28,9 @@ FORMATS: dict[str, dict[str, str]] = {
         ".npz": "pathline.data.readers.field_arrays:read_field_arrays",
         FOLDER: "pathline.data.readers.field_arrays:read_deepcfd",
     },
+    "Interactions": dict.fromkeys(
+        (".csv", ".txt", ".parquet", ".tsv", ".inter"), "pathline.data.readers.interactions:read_interactions"
+    ),
     "Meshes": {
         FOLDER: "pathline.data.readers.meshio:read_meshes",
         SEVERAL: "pathline.data.readers.meshio:read_meshes",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathline.data.environment import Environment
     from pathline.data.equation import Equation
     from pathline.data.fields import Fields
+    from pathline.data.interactions import Interactions
     from pathline.data.meshes import Meshes
     from pathline.data.pairs import Pairs
     from pathline.data.rollouts import Rollouts
@@ -364,6 +365,39 @@ def _piv_pairs() -> "Pairs":
     return particle_images()
 
 
+def _movielens_100k() -> "Interactions":
+    from pathline.data.rating_sets import movielens_100k
+
+    return movielens_100k()
+
+
+def _amazon_beauty() -> "Interactions":
+    from pathline.data.rating_sets import purchases
+
+    return purchases(fetch("amazon-beauty", facts()["amazon-beauty"]))
+
+
+def _recommenderlab(key: str, threshold: float | None) -> "Callable[[], Interactions]":
+    def build() -> "Interactions":
+        from pathline.data.rating_sets import rated_in_r
+
+        return rated_in_r(fetch(key, facts()[key])[0], threshold)
+
+    return build
+
+
+def _signed_taste() -> "Interactions":
+    from pathline.sims.signed_taste import signed_taste
+
+    return signed_taste()
+
+
+def _power_law_tastes() -> "Interactions":
+    from pathline.sims.power_law_tastes import power_law_tastes
+
+    return power_law_tastes(50_000, 10_000, 5_000)
+
+
 _LOADERS: dict[str, Callable[[], Any]] = {
     "metr-la-week": _metr_la_week,
     "montevideo-bus": _montevideo_bus,
@@ -408,4 +442,10 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "ocean-temperature": _ocean_temperature,
     "seismograms-phasenet": _seismograms_phasenet,
     "simulated-seismograms": _simulated_seismograms,
+    "movielens-100k": _movielens_100k,
+    "amazon-beauty": _amazon_beauty,
+    "jester": _recommenderlab("jester", 5.0),
+    "msweb": _recommenderlab("msweb", None),
+    "signed-taste": _signed_taste,
+    "power-law-tastes": _power_law_tastes,
 }
