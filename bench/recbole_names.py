@@ -30,7 +30,7 @@ def _fill(matrix: Any, entries: dict[tuple[int, int], float]) -> None:
 for old, new in (("float_", "float64"), ("complex_", "complex128"), ("unicode_", "str_")):
     if not hasattr(numpy, old):
         setattr(numpy, old, getattr(numpy, new))
-if not issubclass(dok_matrix, dict):
+if not hasattr(dok_matrix, "_update"):
     dok_matrix._update = _fill
 with contextlib.suppress(ModuleNotFoundError):
     import tensorboard  # noqa: F401

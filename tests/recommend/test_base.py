@@ -86,7 +86,7 @@ def test_top_k_with_a_crowded_last_place() -> None:
 
 
 def test_a_hundred_thousand_users_and_items_are_served_by_blocks() -> None:
-    """The full matrix would take 40 GB; memory grows by some blocks of 64 MB, whoever is asked."""
+    """The full matrix would take 40 GB; memory grows by some blocks of 16 MB, whoever is asked."""
     count = 100_000
     generator = torch.Generator().manual_seed(0)
     user = torch.arange(count).repeat_interleave(3)

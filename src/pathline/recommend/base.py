@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LENGTH = 20  # of the lists that are judged and predicted
-BLOCK = 1 << 24  # scores held at once
+BLOCK = 1 << 22  # scores held at once, which a processor keeps near itself
 
 
 class Ranked(NamedTuple):

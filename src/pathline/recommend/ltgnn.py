@@ -61,7 +61,7 @@ class LTGNN(Pairwise):
         hops: int = 3,
         mix: float = 0.0,
         adjust: tuple[float, float, float] | list[float] = (0.0, 0.0, 0.0),
-        l2: float = 2e-3,
+        l2: float = 4e-3,
         negatives: str = "uniform",
         edges: str = "liked",
     ) -> None:

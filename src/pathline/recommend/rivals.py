@@ -26,7 +26,7 @@ class NGCF(Pairwise):
         width: int = 64,
         layers: int = 3,
         dropout: float = 0.1,
-        l2: float = 1e-4,
+        l2: float = 1e-3,
         negatives: str = "uniform",
         edges: str = "liked",
     ) -> None:
@@ -61,7 +61,7 @@ class APPNP(Pairwise):
         width: int = 64,
         alpha: float = 0.45,
         layers: int = 3,
-        l2: float = 1e-4,
+        l2: float = 1e-3,
         negatives: str = "uniform",
         edges: str = "liked",
     ) -> None:
@@ -86,7 +86,7 @@ class SampledLightGCN(LightGCN):
         width: int = 64,
         layers: int = 3,
         neighbours: int = 15,
-        l2: float = 1e-4,
+        l2: float = 1e-3,
         negatives: str = "uniform",
         edges: str = "liked",
     ) -> None:

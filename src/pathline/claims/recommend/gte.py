@@ -45,6 +45,14 @@ class NoTraining(Claim):
         *(at_least(f"{NORMALISED}, {FILMS} {name}", 1.0, f"{NETWORK}, {FILMS} {name}") for name in ("recall", "ndcg")),
         at_least(f"{FILMS}: seconds of lightgcn / gte", 20.0),
     )
+    tried = (
+        "On seed 100 by the validation part of MovieLens-100K: normalised GTE with 3, 5, 7 and 9 hops (3 is best). "
+        "There LightGCN at a rate of 5e-3 and a pull of 1e-4 ends at NDCG@20 0.369 and Recall@20 0.307 of the test "
+        "part, below normalised GTE's 0.394 and 0.331; at the rate of 0.02 and pull of 1e-3 that validation chose "
+        "it reaches 0.422 and 0.349, and it is this one that GTE is held against. A first run on seeds 0 to 2, with "
+        "blocks of 64 MB of scores instead of 16, gave the same lists and a time ratio of 18.0 on Amazon beauty "
+        "products."
+    )
 
     def run(self, seed: int) -> dict[str, float]:
         found: dict[str, float] = {}
