@@ -16,6 +16,9 @@ PAIRS = (
     "pyg_meshgraphnet",
     "torchvision_raft",
     "seisbench",
+    "networkx",
+    "graphriccicurvature",
+    "pyg_gcn",
 )
 
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from pathline.data.clips import Clips
     from pathline.data.equation import Equation
     from pathline.data.fields import Fields
+    from pathline.data.graph import Graph
+    from pathline.data.graph_list import Graphs
+    from pathline.data.hypergraph import Hypergraph
+    from pathline.data.links import Links
     from pathline.data.meshes import Meshes
     from pathline.data.pairs import Pairs
     from pathline.data.rollouts import Rollouts
@@ -43,7 +47,11 @@ __all__ = [
     "DataError",
     "Equation",
     "Fields",
+    "Graph",
+    "Graphs",
+    "Hypergraph",
     "Leaderboard",
+    "Links",
     "Meshes",
     "Method",
     "MethodError",
@@ -80,6 +88,10 @@ _HOMES = {
     "core.source": ("read",),
     "data.equation": ("Equation",),
     "data.fields": ("Fields",),
+    "data.graph": ("Graph",),
+    "data.graph_list": ("Graphs",),
+    "data.hypergraph": ("Hypergraph",),
+    "data.links": ("Links",),
     "data.meshes": ("Meshes",),
     "data.clips": ("Clips",),
     "data.pairs": ("Pairs",),

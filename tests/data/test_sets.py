@@ -8,6 +8,7 @@ import torch
 
 from pathline.core.source import CONTAINERS
 from pathline.data import DataError, fetch
+from pathline.data.graph_benchmarks import SETS
 from pathline.data.sets import _LOADERS, facts, load
 
 MIRROR = os.environ.get("PATHLINE_DATA")
@@ -15,7 +16,7 @@ needs_mirror = pytest.mark.skipif(not MIRROR, reason="PATHLINE_DATA names no mir
 
 
 def test_every_described_set_can_be_loaded_and_every_loader_is_described():
-    assert set(facts()) == set(_LOADERS)
+    assert set(facts()) == set(_LOADERS) | set(SETS)
     for key, about in facts().items():
         assert about["title"] and about["license"] and any(about["container"] in some for some in CONTAINERS.values())
         if about["source"] == "files":

@@ -36,6 +36,8 @@ FILE: Mapping[str, Any] = {
     "given": Annotated[str | None, typer.Option(help="Its variables that are given and do not change, likewise.")],
     "picks": Annotated[Path | None, typer.Option(help="csv of known arrivals: columns station, phase, time.")],
     "field": Annotated[str | None, typer.Option(help="The field on a mesh that is predicted, such as velocity.")],
+    "nodes": Annotated[Path | None, typer.Option(help="Table of nodes beside an edge list: column id and facts.")],
+    "graphs": Annotated[Path | None, typer.Option(help="Table of graphs beside edge lists: column graph and facts.")],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.

@@ -15,12 +15,13 @@ from torch import Tensor
 from pathline.core.budget import Budget
 from pathline.core.errors import DataError
 from pathline.core.method import Method
-from pathline.core.tiny import TINY, WRONG_CONTAINER
+from pathline.core.tiny import WRONG_CONTAINER, tiny_of
 from pathline.data.clips import Clips
 from pathline.data.container import Split
 from pathline.data.environment import Environment
 from pathline.data.equation import Equation
 from pathline.data.fields import Fields
+from pathline.data.graph_batch import GraphData
 from pathline.data.meshes import Meshes
 from pathline.data.pairs import Pairs
 from pathline.data.samples import Samples
@@ -38,9 +39,9 @@ def check_method(cls: type[Method], data: Any = None) -> None:
     Raises:
         AssertionError: a sentence that names the class and what it breaks.
     """
-    tiny = TINY[cls.container]() if data is None else data
-    for check in CHECKS:
-        check(cls, tiny)
+    for tiny in tiny_of(cls) if data is None else [data]:
+        for check in CHECKS:
+            check(cls, tiny)
 
 
 def _fitted(cls: type[Method], split: Split[Any], seed: int = 0, **options: Any) -> Method:
@@ -179,6 +180,9 @@ def _misshapen(data: Any) -> Any:
         return replace(data, values=data.values[..., :-1], channels=(), name="odd-sequences")
     if isinstance(data, Pairs):
         return replace(data.crops(24, 16), name="odd-pairs")
+    if isinstance(data, GraphData):
+        wider: dict[str, Any] = {"features": torch.ones(data.node_count, data.width + 1)}
+        return replace(data, **wider, name="odd-graph")
     more = torch.ones(*data.positions.shape[:3:2], 3)
     return replace(data, features=more, name="odd-rollouts")
 

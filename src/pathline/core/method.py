@@ -152,6 +152,11 @@ class Method(nn.Module, metaclass=_ConfigCapture):
         return part
 
     @property
+    def wants(self) -> Literal["lower", "higher"]:
+        """`better` for what this method was built for, where that decides what is measured first."""
+        return self.better
+
+    @property
     def device(self) -> torch.device:
         return next((tensor.device for tensor in (*self.parameters(), *self.buffers())), torch.device("cpu"))
 

@@ -11,9 +11,15 @@ if TYPE_CHECKING:
     from pathline.data.errors import DataError
     from pathline.data.fields import Fields, Frame
     from pathline.data.files import read
+    from pathline.data.graph import Graph
+    from pathline.data.graph_batch import GraphBatch, GraphData
+    from pathline.data.graph_list import Graphs, graphs_of
+    from pathline.data.hypergraph import Hypergraph
+    from pathline.data.links import Links
     from pathline.data.measurements import Measurements, Readings
     from pathline.data.meshes import Meshes, MeshStep, NodeType
     from pathline.data.pairs import Pairs, TwoFrames
+    from pathline.data.pyg import from_pyg, to_pyg
     from pathline.data.readers.atoms import atoms_from_positions, rollouts_from_atoms
     from pathline.data.rollouts import Rollouts, Step
     from pathline.data.samples import Draw, Samples
@@ -34,6 +40,12 @@ __all__ = [
     "Fields",
     "Frame",
     "Frames",
+    "Graph",
+    "GraphBatch",
+    "GraphData",
+    "Graphs",
+    "Hypergraph",
+    "Links",
     "Measurements",
     "MeshStep",
     "Meshes",
@@ -53,10 +65,13 @@ __all__ = [
     "Waveforms",
     "Windows",
     "atoms_from_positions",
+    "from_pyg",
+    "graphs_of",
     "load",
     "read",
     "rollouts_from_atoms",
     "snapshots_of",
+    "to_pyg",
     "waveforms_of",
 ]
 
@@ -67,6 +82,12 @@ _HOMES = {
     "errors": ("DataError",),
     "fields": ("Fields", "Frame"),
     "files": ("read",),
+    "graph": ("Graph",),
+    "graph_batch": ("GraphBatch", "GraphData"),
+    "graph_list": ("Graphs", "graphs_of"),
+    "hypergraph": ("Hypergraph",),
+    "links": ("Links",),
+    "pyg": ("from_pyg", "to_pyg"),
     "measurements": ("Measurements", "Readings"),
     "meshes": ("MeshStep", "Meshes", "NodeType"),
     "readers.atoms": ("atoms_from_positions", "rollouts_from_atoms"),

@@ -28,6 +28,16 @@ FORMATS: dict[str, dict[str, str]] = {
         ".npz": "pathline.data.readers.field_arrays:read_field_arrays",
         FOLDER: "pathline.data.readers.field_arrays:read_deepcfd",
     },
+    "Graph": {
+        ".graphml": "pathline.data.readers.graphml:read_graphml",
+        SEVERAL: "pathline.data.readers.graphml:read_graphml",
+        FOLDER: "pathline.data.readers.graph_sets:read_folder",
+        **dict.fromkeys((".csv", ".tsv", ".edgelist", ".edges"), "pathline.data.readers.edge_list:read_edge_list"),
+        ".txt": "pathline.data.readers.graph_sets:read_text",
+        ".npz": "pathline.data.readers.graph_sets:read_graph_npz",
+        ".mat": "pathline.data.readers.graph_sets:read_link_mat",
+        ".graph": "pathline.data.readers.graph_sets:read_planetoid",
+    },
     "Meshes": {
         FOLDER: "pathline.data.readers.meshio:read_meshes",
         SEVERAL: "pathline.data.readers.meshio:read_meshes",
@@ -87,6 +97,7 @@ KEY_ARRAY: dict[str, str] = {
     "Meshes": "cells",
     "Pairs": "images",
     "Clips": "frames",
+    "Graph": "edges",
 }
 
 

@@ -1,4 +1,4 @@
-"""Graphs as tensors: building, weighting, walking, embedding, and reducing over segments.
+"""Graphs as tensors: building, weighting, walking, rewiring, encoding, sampling, and reducing over segments.
 
 Everywhere `edge_index` is (2, E) int64 with row 0 the sender and row 1 the receiver, and a dense adjacency has
 `adjacency[i, j]` = weight of the edge from i to j.
@@ -16,6 +16,9 @@ from pathline.graph.adjacency import (
     symmetric_edge_weights,
 )
 from pathline.graph.build import complete_graph, disjoint_union, knn_graph, radius_graph, repeat_graph
+from pathline.graph.curvature import balanced_forman, ollivier_ricci
+from pathline.graph.hops import distance_matrix, hop_sets
+from pathline.graph.links import both_ways, links_of, split_links
 from pathline.graph.mesh import (
     boundary_edges,
     delaunay,
@@ -26,39 +29,57 @@ from pathline.graph.mesh import (
     world_edges,
 )
 from pathline.graph.node2vec import node2vec
+from pathline.graph.resistance import effective_resistance, total_resistance
+from pathline.graph.rewiring import rewire
+from pathline.graph.sampling import incoming, sample_neighbours
 from pathline.graph.segment import Ends, Segments, segment_max, segment_mean, segment_softmax, segment_sum
+from pathline.graph.sparse import Edges, gcn_weights
 from pathline.graph.walks import CSR, node2vec_walks, to_csr, uniform_walks
 
 __all__ = [
     "CSR",
+    "Edges",
     "Ends",
     "Segments",
+    "balanced_forman",
+    "both_ways",
     "boundary_edges",
     "complete_graph",
     "delaunay",
     "dense_adjacency",
     "disjoint_union",
+    "distance_matrix",
     "edges_of",
+    "effective_resistance",
     "euler_characteristic",
     "gaussian_kernel",
+    "gcn_weights",
+    "hop_sets",
+    "incoming",
     "knn_graph",
     "laplacian",
+    "links_of",
     "mesh_edges",
     "node2vec",
     "node2vec_walks",
+    "ollivier_ricci",
     "radius_graph",
     "random_walk",
     "random_walk_pair",
     "repeat_graph",
+    "rewire",
+    "sample_neighbours",
     "scaled_laplacian",
     "segment_max",
     "segment_mean",
     "segment_softmax",
     "segment_sum",
     "signed_areas",
+    "split_links",
     "symmetric",
     "symmetric_edge_weights",
     "to_csr",
+    "total_resistance",
     "uniform_walks",
     "unique_edges",
     "world_edges",
