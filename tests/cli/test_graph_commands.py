@@ -142,7 +142,7 @@ def test_fit_evaluate_and_predict_unknown_labels(tmp_path):
 def test_what_cannot_be_is_one_sentence(tmp_path):
     words = one_graph(tmp_path, "csv")
     for extra, said in (
-        (["--task", "regress-graphs"], "regress-graphs"),
+        (["--task", "regress-graphs"], "without a label of its own"),
         (["--task", "paint"], "no task 'paint'"),
         (["--interval", "3"], "--interval"),
     ):

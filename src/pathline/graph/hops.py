@@ -26,7 +26,9 @@ def hop_sets(edge_index: Tensor, nodes: int, reach: int, most: int | None = None
     step = sparse.csr_matrix((np.ones(len(sender), np.int32), (sender, receiver)), (nodes, nodes))
     step.data[:] = 1
     near = sparse.identity(nodes, np.int32, "csr")
-    frontier, found, distances = near, [], []
+    frontier = near
+    found: list[np.ndarray] = []
+    distances: list[np.ndarray] = []
     degree = np.diff(step.indptr)
     for distance in range(1, reach + 1):
         known = sum(map(len, distances))

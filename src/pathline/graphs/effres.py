@@ -91,8 +91,8 @@ class EffRes(LearnedGraphModel):
         return rewire(edge_index, nodes, self.added, self.rewiring)
 
     def prepare(self, data: Any) -> Any:
-        """Every graph with its added edges, once."""
-        if not isinstance(data, Graphs) or not self.rewires:
+        """Every graph with its added edges, once; graphs whose edges have types are taken as rewired already."""
+        if not isinstance(data, Graphs) or not self.rewires or data.edge_type is not None:
             return data
         start = starts_of(data.sizes)
         edges = starts_of(torch.bincount(data.graph[data.edge_index[0]], minlength=len(data)))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TREES = {"train": 30_000, "watched": 500, "tested": 2000}
-STEPS = 3000
+STEPS = 1000
 TREE_RECIPE = {"batch_size": 128, "lr": 3e-3, "weight_decay": 0.0, "schedule": "cosine", "validations": 5}
 TREE_NET: dict[str, Any] = {"layers": 3, "width": 32, "dropout": 0.0, "norm": False, "tau": 0.7, "tau_end": 0.1}
 ARMS: dict[str, dict[str, Any]] = {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TRAINED, WATCHED, TESTED = 500, 100, 200
-EPOCHS, RECIPE = Budget(epochs=50), {"batch_size": 50, "lr": 1e-3, "weight_decay": 0.0, "validations": 10}
+EPOCHS, RECIPE = Budget(epochs=40), {"batch_size": 50, "lr": 1e-3, "weight_decay": 0.0, "validations": 10}
 WIDTH = 32
 ARMS: dict[str, dict[str, Any]] = {
     "nuDRew": {"nu": 1},
@@ -25,7 +25,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "all hops in every layer": {"nu": None, "dynamic": False},
     "residual GCN": {"nu": None, "reach": 1},
 }
-SIZES = {10: tuple(ARMS), 20: tuple(ARMS), 30: ("nuDRew", "residual GCN")}
+SIZES = {10: tuple(ARMS), 20: ("nuDRew", "DRew", "residual GCN"), 30: ("nuDRew",)}
 
 
 class AcrossTheRing(Claim):
