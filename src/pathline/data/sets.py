@@ -223,6 +223,12 @@ def _simulated_cloth() -> "Meshes":
     return simulated_cloth()
 
 
+def _simulated_cylinder_flow() -> "Meshes":
+    from pathline.sims.cylinder_flow import cylinder_flow
+
+    return cylinder_flow()
+
+
 def _molecule(key: str) -> "Callable[[], Rollouts]":
     def build() -> "Rollouts":
         from pathline.data.readers.extxyz import rollouts_from_forces
@@ -385,6 +391,7 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "gravity-nbody": _nbody("gravity"),
     "springs-nbody": _nbody("springs"),
     "simulated-cloth": _simulated_cloth,
+    "simulated-cylinder-flow": _simulated_cylinder_flow,
     "flying-crops": _flying_crops,
     "stereo-motorcycle": _stereo_motorcycle,
     "piv-pairs": _piv_pairs,

@@ -70,7 +70,7 @@ class Lattice:
 
     solid:     (items, height, width) bool, cells of the obstacles
     viscosity: in cells^2 a step
-    inflow:    (height,) velocity that enters on the left; None: what leaves on the right enters on the left
+    inflow:    (height,) or (items, height), velocity that enters on the left; None: the channel is closed to a ring
     velocity:  (2, height, width) or (items, 2, height, width) to start from; at rest by default
     """
 
@@ -104,10 +104,10 @@ class Lattice:
         if self.inflow is None:
             return
         inflow = self.inflow.double()
-        above, below = inflow.roll(1), inflow.roll(-1)
+        above, below = inflow.roll(1, -1), inflow.roll(-1, -1)
         between = torch.stack([inflow, (inflow + above) / 2, (inflow + below) / 2])  # where the links cross the inlet
-        between[1, 0] = between[2, -1] = 0  # these two links end in the corners, on the walls
-        self.pushed = (6 * W[IN, None] * between)[:, None].to(dtype)
+        between[1, ..., 0] = between[2, ..., -1] = 0  # these two links end in the corners, on the walls
+        self.pushed = (6 * W[IN, None, None] * between.view(3, -1, between.shape[-1])).to(dtype)
 
     def moments(self) -> Tensor:
         """(3, items, height, width): density, and the momentum along and across the channel."""
@@ -138,6 +138,8 @@ class Lattice:
         """Go on with the channels `items` only."""
         self.populations = self.populations.view(9, *self.solid.shape)[:, items].flatten(1)
         self.outlet_density, self.outlet_speed = self.outlet_density[items], self.outlet_speed[items]
+        if self.inflow is not None and self.inflow.ndim == 2:
+            self.inflow = self.inflow[items]
         self._enclose(self.solid[items])
 
 
