@@ -14,6 +14,7 @@ PAIRS = (
     "torchgfn",
     "egnn_pytorch",
     "pyg_meshgraphnet",
+    "pyg_temporal",
     "torchvision_raft",
     "seisbench",
 )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathline.data.clips import Clips
     from pathline.data.equation import Equation
     from pathline.data.fields import Fields
+    from pathline.data.graph_signal import GraphSignal
     from pathline.data.meshes import Meshes
     from pathline.data.pairs import Pairs
     from pathline.data.rollouts import Rollouts
@@ -43,6 +44,7 @@ __all__ = [
     "DataError",
     "Equation",
     "Fields",
+    "GraphSignal",
     "Leaderboard",
     "Meshes",
     "Method",
@@ -80,6 +82,7 @@ _HOMES = {
     "core.source": ("read",),
     "data.equation": ("Equation",),
     "data.fields": ("Fields",),
+    "data.graph_signal": ("GraphSignal",),
     "data.meshes": ("Meshes",),
     "data.clips": ("Clips",),
     "data.pairs": ("Pairs",),

@@ -46,6 +46,10 @@ SHAPE: Mapping[str, Any] = {
     "history": Annotated[int | None, typer.Option(help="Steps a forecast looks back on.")],
     "hold_out": Annotated[str | None, typer.Option(help="A time that nobody learns from: middle, none, or a time.")],
     "horizon": Annotated[int | None, typer.Option(help="Steps a forecast looks ahead.")],
+    "density": Annotated[float | None, typer.Option(help="To recover: the share of entries that is seen.")],
+    "protocol": Annotated[
+        str | None, typer.Option(help="To recover: what is hidden: entries, snapshots (whole times), or forecast.")
+    ],
 }
 
 

@@ -21,6 +21,7 @@ from pathline.data.container import Split
 from pathline.data.environment import Environment
 from pathline.data.equation import Equation
 from pathline.data.fields import Fields
+from pathline.data.graph_signal import GraphSignal
 from pathline.data.meshes import Meshes
 from pathline.data.pairs import Pairs
 from pathline.data.samples import Samples
@@ -154,6 +155,9 @@ def _misshapen(data: Any) -> Any:
             "nodes": data.nodes[:-1],
         }
         return replace(data, **shorter, adjacency=adjacency, positions=None, name="odd-series")
+    if isinstance(data, GraphSignal):
+        one_less: dict[str, Any] = {"values": data.values[:-1], "seen": data.seen[:-1], "asked": None}
+        return replace(data, **one_less, adjacency=None, positions=None, nodes=(), name="odd-signal")
     if isinstance(data, Samples):
         return replace(data, values=data.values[..., :-1], columns=(), name="odd-samples")
     if isinstance(data, Snapshots):

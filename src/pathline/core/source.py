@@ -10,13 +10,14 @@ from pathline.data import sets
 # The containers of each room. Where there are several, a file's ending says which, or else the task.
 CONTAINERS: dict[str, tuple[str, ...]] = {
     "compose": ("Environment",),
-    "forecast": ("Series",),
+    "forecast": ("Series", "GraphSignal"),
     "generate": ("Samples",),
     "perceive": ("Waveforms", "Pairs", "Clips", "Sequences"),
     "simulate": ("Rollouts", "Meshes", "Fields", "Equation"),
     "transport": ("Snapshots",),
 }
 TASKS: dict[str, dict[str, str]] = {
+    "forecast": {"forecast": "Series", "recover": "GraphSignal"},
     "simulate": {"bodies": "Rollouts", "meshes": "Meshes", "fields": "Fields", "equation": "Equation"},
     "perceive": {"pick": "Waveforms", "flow": "Pairs", "next-frames": "Clips", "classify": "Sequences"},
 }
@@ -69,6 +70,11 @@ def open_data(name: str | list[str], room: str, container: str | None = None, **
         data = data.with_window(history or data.history, horizon or data.horizon)
     if hold_out := options.pop("hold_out", None):
         data = replace(data, hold_out=hold_out)
+    hiding = {name: options.pop(name) for name in ("density", "protocol") if name in options}
+    if hiding and type(data).__name__ == "GraphSignal":
+        data = replace(data, **hiding)
+    elif hiding:
+        raise DataError(f"'{name}' is read without --{next(iter(hiding))}; that goes with --task recover")
     if options:
         raise DataError(f"'{name}' is built in and is not read with {', '.join(options)}; that is for files")
     return data

@@ -10,6 +10,7 @@ from pathline.data.clips import Clips
 from pathline.data.environment import Environment
 from pathline.data.equation import Equation
 from pathline.data.fields import Fields
+from pathline.data.graph_signal import GraphSignal
 from pathline.data.meshes import Meshes
 from pathline.data.pairs import Pairs
 from pathline.data.rollouts import Rollouts
@@ -39,6 +40,21 @@ def tiny_series() -> Series:
         history=6,
         horizon=4,
         name="tiny-series",
+    )
+
+
+def tiny_signal() -> GraphSignal:
+    """Twenty-four steps of a wave that runs along a ring of ten nodes, with noise."""
+    generator = torch.Generator().manual_seed(0)
+    angle = 2 * torch.pi * torch.arange(10) / 10
+    values = torch.sin(angle[:, None] - 0.5 * torch.arange(24)) + 0.1 * torch.randn(10, 24, generator=generator)
+    ring = torch.roll(torch.eye(10), 1, dims=1)
+    return GraphSignal(
+        values=values,
+        seen=torch.ones(10, 24, dtype=torch.bool),
+        adjacency=ring + ring.T,
+        positions=torch.stack([angle.cos(), angle.sin()], 1),
+        name="tiny-signal",
     )
 
 
@@ -193,6 +209,7 @@ def tiny_pairs() -> Pairs:
 
 TINY: dict[type, Callable[[], Any]] = {
     Series: tiny_series,
+    GraphSignal: tiny_signal,
     Samples: tiny_samples,
     Pairs: tiny_pairs,
     Rollouts: tiny_rollouts,
@@ -208,6 +225,7 @@ TINY: dict[type, Callable[[], Any]] = {
 }
 WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
     Series: tiny_samples,
+    GraphSignal: tiny_series,
     Samples: tiny_series,
     Pairs: tiny_samples,
     Rollouts: tiny_samples,

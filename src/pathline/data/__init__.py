@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathline.data.errors import DataError
     from pathline.data.fields import Fields, Frame
     from pathline.data.files import read
+    from pathline.data.graph_signal import Entries, GraphSignal, signal_of_series
     from pathline.data.measurements import Measurements, Readings
     from pathline.data.meshes import Meshes, MeshStep, NodeType
     from pathline.data.pairs import Pairs, TwoFrames
@@ -30,10 +31,12 @@ __all__ = [
     "Container",
     "DataError",
     "Draw",
+    "Entries",
     "Equation",
     "Fields",
     "Frame",
     "Frames",
+    "GraphSignal",
     "Measurements",
     "MeshStep",
     "Meshes",
@@ -56,6 +59,7 @@ __all__ = [
     "load",
     "read",
     "rollouts_from_atoms",
+    "signal_of_series",
     "snapshots_of",
     "waveforms_of",
 ]
@@ -66,6 +70,7 @@ _HOMES = {
     "equation": ("Equation", "Nodes"),
     "errors": ("DataError",),
     "fields": ("Fields", "Frame"),
+    "graph_signal": ("Entries", "GraphSignal", "signal_of_series"),
     "files": ("read",),
     "measurements": ("Measurements", "Readings"),
     "meshes": ("MeshStep", "Meshes", "NodeType"),

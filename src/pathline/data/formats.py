@@ -28,6 +28,7 @@ FORMATS: dict[str, dict[str, str]] = {
         ".npz": "pathline.data.readers.field_arrays:read_field_arrays",
         FOLDER: "pathline.data.readers.field_arrays:read_deepcfd",
     },
+    "GraphSignal": {".mat": "pathline.data.readers.matlab:read_signal"},
     "Meshes": {
         FOLDER: "pathline.data.readers.meshio:read_meshes",
         SEVERAL: "pathline.data.readers.meshio:read_meshes",
@@ -48,6 +49,7 @@ FORMATS: dict[str, dict[str, str]] = {
         ".asf": "pathline.data.readers.asf_amc:read_motion",
     },
     "Samples": {FOLDER: "pathline.data.readers.images:read_images"},
+    "Series": {".rda": "pathline.data.readers.rdata:read_rda", ".rdata": "pathline.data.readers.rdata:read_rda"},
     "Snapshots": {".h5ad": "pathline.data.readers.h5ad:read_h5ad"},
     "Waveforms": {
         ".mseed": "pathline.data.readers.miniseed:read_seismic",
@@ -61,6 +63,7 @@ FORMATS: dict[str, dict[str, str]] = {
 TABLES: dict[str, tuple[str, ...]] = {
     "Environment": (".csv", ".txt", ".parquet"),
     "Equation": (".csv", ".txt", ".parquet"),
+    "GraphSignal": (".csv", ".txt", ".parquet"),
     "Rollouts": (".csv", ".txt", ".parquet", ".npz", ".npy"),
     "Samples": (".csv", ".txt", ".parquet", ".npz", ".npy"),
     "Sequences": (".csv", ".txt", ".parquet"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pathline.data.errors import DataError
 from pathline.data.fetch import fetch
+from pathline.data.sensor_sets import SENSOR_SETS
 
 if TYPE_CHECKING:
     from pathline.data.clips import Clips
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathline.data.environment import Environment
     from pathline.data.equation import Equation
     from pathline.data.fields import Fields
+    from pathline.data.graph_signal import GraphSignal
     from pathline.data.meshes import Meshes
     from pathline.data.pairs import Pairs
     from pathline.data.rollouts import Rollouts
@@ -32,6 +34,8 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 STRETCH = 32  # letters of one sample of text
 _1_MARCH_2012 = 1_330_560_000  # local midnight as seconds since 1970
 _1_OCTOBER_2020 = 1_601_510_400
+_22_JANUARY_2020 = 1_579_651_200
+_JANUARY_1963 = -220_924_800
 
 
 @cache
@@ -56,8 +60,8 @@ def load(key: str) -> Any:
 
 def _metr_la_week() -> "Series":
     """Speeds in mph; a reading of exactly 0 is a detector that reported nothing."""
-    from pathline.data.files import read_graph
     from pathline.data.readers.csv import read_csv
+    from pathline.data.readers.graph import read_graph
     from pathline.data.tables import series_from_table
 
     speeds, graph = fetch("metr-la-week", facts()["metr-la-week"])
@@ -97,6 +101,75 @@ def _simulated_roads() -> "Series":
     from pathline.sims.roads import simulated_roads
 
     return simulated_roads()
+
+
+def _simulated_link_loads() -> "Series":
+    from pathline.sims.link_loads import simulated_link_loads
+
+    return simulated_link_loads()
+
+
+def _link_loads(key: str) -> "Callable[[], Series]":
+    """Matrix Y of networkTomography: bytes per link."""
+
+    def build() -> "Series":
+        from pathline.data.readers.rdata import read_rda
+
+        series = read_rda(fetch(key, facts()[key])[0], variables="Y", interval=300)
+        return replace(series, channels=("load",), unit="bytes")
+
+    return build
+
+
+def _rough_signal() -> "GraphSignal":
+    from pathline.sims.graph_signals import rough_signal
+
+    return rough_signal()
+
+
+def _signal(key: str, steps: int | None = None, **reading: Any) -> "Callable[[], GraphSignal]":
+    """A matrix of GraphTRSS, its places turned to longitude and latitude, with the authors' graph."""
+
+    def build() -> "GraphSignal":
+        from pathline.data.readers.matlab import read_mat, read_signal, weights_of
+
+        paths = fetch(key, facts()[key])
+        unit, interval = reading["unit"], reading["interval"]
+        signal = read_signal(paths[0], missing=reading.get("missing"), interval=interval, unit=unit)
+        weights = weights_of(read_mat(paths[-1]))
+        positions = None if signal.positions is None else signal.positions.flip(1)
+        kept = slice(0, steps)
+        parts: dict[str, Any] = {"values": signal.values[:, kept], "seen": signal.seen[:, kept], "asked": None}
+        return replace(signal, **parts, adjacency=weights, positions=positions, start=reading.get("start", 0))
+
+    return build
+
+
+def _pacific_winters() -> "GraphSignal":
+    """Every fourth cell of the sea; the package is not imported, for only its example file is used."""
+    from importlib.util import find_spec
+
+    import torch
+    from scipy.io import netcdf_file
+
+    from pathline.data.graph_signal import GraphSignal
+
+    home = find_spec("eofs")
+    if home is None or home.origin is None:
+        raise DataError(
+            "'pacific-winters' ships inside a Python package: pip install eofs, or use the built-in 'rough-signal'"
+        )
+    path = Path(home.origin).parent / "examples" / "example_data" / "sst_ndjfm_anom.nc"
+    with netcdf_file(str(path), mmap=False) as file:
+        field, north, east = (
+            torch.tensor(file.variables[name][:].astype(float)) for name in ("sst", "latitude", "longitude")
+        )
+    sea = (field.abs() < 1e3).all(0)
+    places = torch.stack([east.expand(sea.shape), north[:, None].expand(sea.shape)], -1)[sea][::4]
+    values = field[:, sea].T[::4].float()
+    seen = torch.ones_like(values, dtype=torch.bool)
+    year = 31_556_952
+    return GraphSignal(values=values, seen=seen, positions=places.float(), start=_JANUARY_1963, interval=year, unit="K")
 
 
 def _equation(mean: float, **facts: Any) -> "Callable[[], Equation]":
@@ -374,6 +447,16 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "metr-la-week": _metr_la_week,
     "montevideo-bus": _montevideo_bus,
     "simulated-roads": _simulated_roads,
+    "simulated-link-loads": _simulated_link_loads,
+    "link-loads-bell-labs": _link_loads("link-loads-bell-labs"),
+    "link-loads-cmu": _link_loads("link-loads-cmu"),
+    "rough-signal": _rough_signal,
+    "sea-surface-temperature": _signal("sea-surface-temperature", 600, unit="C", interval=2_629_746),
+    "pacific-winters": _pacific_winters,
+    "pm25-california": _signal("pm25-california", 220, missing=0.0, unit="ug/m3", interval=86_400),
+    "covid-cases": _signal("covid-cases", unit="cases", interval=86_400, start=_22_JANUARY_2020),
+    "graph-signal-synthetic": _signal("graph-signal-synthetic", unit="", interval=3600),
+    **SENSOR_SETS,
     "fast-transport": _equation(0.0, speed=30.0),
     "fast-burgers": _equation(10.0, self_advection=1.0, viscosity=0.05),
     "flowing-digits": _flowing_digits,

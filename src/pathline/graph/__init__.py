@@ -7,15 +7,25 @@ Everywhere `edge_index` is (2, E) int64 with row 0 the sender and row 1 the rece
 from pathline.graph.adjacency import (
     dense_adjacency,
     edges_of,
+    effective_resistance,
     gaussian_kernel,
+    hop_distances,
     laplacian,
+    largest_eigenvalue,
     random_walk,
     random_walk_pair,
     scaled_laplacian,
     symmetric,
     symmetric_edge_weights,
 )
-from pathline.graph.build import complete_graph, disjoint_union, knn_graph, radius_graph, repeat_graph
+from pathline.graph.build import (
+    complete_graph,
+    disjoint_union,
+    knn_graph,
+    lattice_graph,
+    radius_graph,
+    repeat_graph,
+)
 from pathline.graph.mesh import (
     boundary_edges,
     delaunay,
@@ -39,10 +49,14 @@ __all__ = [
     "dense_adjacency",
     "disjoint_union",
     "edges_of",
+    "effective_resistance",
     "euler_characteristic",
     "gaussian_kernel",
+    "hop_distances",
     "knn_graph",
     "laplacian",
+    "largest_eigenvalue",
+    "lattice_graph",
     "mesh_edges",
     "node2vec",
     "node2vec_walks",
