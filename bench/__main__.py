@@ -16,6 +16,7 @@ PAIRS = (
     "pyg_meshgraphnet",
     "torchvision_raft",
     "seisbench",
+    "pyg_tgn",
 )
 
 

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from pathline.core.errors import DataError, MethodError, PathlineError
     from pathline.core.method import Method, Recipe
     from pathline.core.source import read
+    from pathline.data.affinities import Affinities
     from pathline.data.clips import Clips
     from pathline.data.equation import Equation
+    from pathline.data.events import Events
     from pathline.data.fields import Fields
     from pathline.data.meshes import Meshes
     from pathline.data.pairs import Pairs
@@ -37,11 +39,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Affinities",
     "Budget",
     "Claim",
     "Clips",
     "DataError",
     "Equation",
+    "Events",
     "Fields",
     "Leaderboard",
     "Meshes",
@@ -79,6 +83,8 @@ _HOMES = {
     "core.method": ("Method", "Recipe"),
     "core.source": ("read",),
     "data.equation": ("Equation",),
+    "data.affinities": ("Affinities",),
+    "data.events": ("Events",),
     "data.fields": ("Fields",),
     "data.meshes": ("Meshes",),
     "data.clips": ("Clips",),

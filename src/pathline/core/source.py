@@ -10,6 +10,7 @@ from pathline.data import sets
 # The containers of each room. Where there are several, a file's ending says which, or else the task.
 CONTAINERS: dict[str, tuple[str, ...]] = {
     "compose": ("Environment",),
+    "events": ("Events", "Affinities"),
     "forecast": ("Series",),
     "generate": ("Samples",),
     "perceive": ("Waveforms", "Pairs", "Clips", "Sequences"),
@@ -17,6 +18,7 @@ CONTAINERS: dict[str, tuple[str, ...]] = {
     "transport": ("Snapshots",),
 }
 TASKS: dict[str, dict[str, str]] = {
+    "events": {"links": "Events", "affinity": "Affinities"},
     "simulate": {"bodies": "Rollouts", "meshes": "Meshes", "fields": "Fields", "equation": "Equation"},
     "perceive": {"pick": "Waveforms", "flow": "Pairs", "next-frames": "Clips", "classify": "Sequences"},
 }
