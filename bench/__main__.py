@@ -17,6 +17,7 @@ PAIRS = (
     "pyg_temporal",
     "torchvision_raft",
     "seisbench",
+    "pyg_tgn",
 )
 
 

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from pathline.core.errors import DataError, MethodError, PathlineError
     from pathline.core.method import Method, Recipe
     from pathline.core.source import read
+    from pathline.data.affinities import Affinities
     from pathline.data.clips import Clips
     from pathline.data.equation import Equation
+    from pathline.data.events import Events
     from pathline.data.fields import Fields
     from pathline.data.graph_signal import GraphSignal
     from pathline.data.meshes import Meshes
@@ -38,11 +40,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Affinities",
     "Budget",
     "Claim",
     "Clips",
     "DataError",
     "Equation",
+    "Events",
     "Fields",
     "GraphSignal",
     "Leaderboard",
@@ -81,6 +85,8 @@ _HOMES = {
     "core.method": ("Method", "Recipe"),
     "core.source": ("read",),
     "data.equation": ("Equation",),
+    "data.affinities": ("Affinities",),
+    "data.events": ("Events",),
     "data.fields": ("Fields",),
     "data.graph_signal": ("GraphSignal",),
     "data.meshes": ("Meshes",),

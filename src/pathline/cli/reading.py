@@ -36,6 +36,10 @@ FILE: Mapping[str, Any] = {
     "given": Annotated[str | None, typer.Option(help="Its variables that are given and do not change, likewise.")],
     "picks": Annotated[Path | None, typer.Option(help="csv of known arrivals: columns station, phase, time.")],
     "field": Annotated[str | None, typer.Option(help="The field on a mesh that is predicted, such as velocity.")],
+    "period": Annotated[float | None, typer.Option(help="Of affinities: time from one question to the next.")],
+    "directed": Annotated[
+        int | None, typer.Option(help="Of events: 1 if from u to v is another thing than from v to u, else 0.")
+    ],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.

@@ -16,10 +16,12 @@ from pathline.core.budget import Budget
 from pathline.core.errors import DataError
 from pathline.core.method import Method
 from pathline.core.tiny import TINY, WRONG_CONTAINER
+from pathline.data.affinities import Affinities
 from pathline.data.clips import Clips
 from pathline.data.container import Split
 from pathline.data.environment import Environment
 from pathline.data.equation import Equation
+from pathline.data.events import Events
 from pathline.data.fields import Fields
 from pathline.data.graph_signal import GraphSignal
 from pathline.data.meshes import Meshes
@@ -166,6 +168,10 @@ def _misshapen(data: Any) -> Any:
         assert data.inputs is not None and data.inside is not None
         fewer: dict[str, Any] = {name: getattr(data, name)[..., :-1, :] for name in ("values", "inputs", "inside")}
         return replace(data, **fewer, y=None, name="odd-fields")
+    if isinstance(data, Events):
+        return replace(data, features=torch.ones(len(data.source), 2), name="odd-events")
+    if isinstance(data, Affinities):
+        return replace(data, events=replace(_misshapen(data.events), name="odd-affinities"), name="odd-affinities")
     if isinstance(data, Waveforms):
         return replace(data, rate=data.rate / 2, name="odd-waveforms")
     if isinstance(data, Environment):

@@ -11,6 +11,7 @@ from pathline.data import sets
 CONTAINERS: dict[str, tuple[str, ...]] = {
     "compose": ("Environment",),
     "forecast": ("Series", "GraphSignal"),
+    "events": ("Events", "Affinities"),
     "generate": ("Samples",),
     "perceive": ("Waveforms", "Pairs", "Clips", "Sequences"),
     "simulate": ("Rollouts", "Meshes", "Fields", "Equation"),
@@ -18,6 +19,7 @@ CONTAINERS: dict[str, tuple[str, ...]] = {
 }
 TASKS: dict[str, dict[str, str]] = {
     "forecast": {"forecast": "Series", "recover": "GraphSignal"},
+    "events": {"links": "Events", "affinity": "Affinities"},
     "simulate": {"bodies": "Rollouts", "meshes": "Meshes", "fields": "Fields", "equation": "Equation"},
     "perceive": {"pick": "Waveforms", "flow": "Pairs", "next-frames": "Clips", "classify": "Sequences"},
 }

@@ -6,9 +6,11 @@ from typing import Any
 
 import torch
 
+from pathline.data.affinities import Affinities
 from pathline.data.clips import Clips
 from pathline.data.environment import Environment
 from pathline.data.equation import Equation
+from pathline.data.events import Events
 from pathline.data.fields import Fields
 from pathline.data.graph_signal import GraphSignal
 from pathline.data.meshes import Meshes
@@ -207,11 +209,33 @@ def tiny_pairs() -> Pairs:
     )
 
 
+def tiny_events() -> Events:
+    """Twelve nodes that mostly meet their neighbours on a ring, 260 times at whole seconds of the year 2010."""
+    generator = torch.Generator().manual_seed(0)
+    source = torch.randint(0, 12, (260,), generator=generator)
+    hop = torch.where(torch.rand(260, generator=generator) < 0.8, 1, torch.randint(2, 11, (260,), generator=generator))
+    return Events(
+        source=source,
+        target=(source + hop) % 12,
+        time=1_291_597_340 + torch.randint(0, 40, (260,), generator=generator).cumsum(0),
+        nodes=12,
+        directed=False,
+        name="tiny-events",
+    )
+
+
+def tiny_affinities() -> Affinities:
+    """Whom the nodes of the tiny events meet in the next five minutes, asked every five minutes."""
+    return Affinities(events=tiny_events(), period=300.0, name="tiny-affinities")
+
+
 TINY: dict[type, Callable[[], Any]] = {
     Series: tiny_series,
     GraphSignal: tiny_signal,
     Samples: tiny_samples,
     Pairs: tiny_pairs,
+    Events: tiny_events,
+    Affinities: tiny_affinities,
     Rollouts: tiny_rollouts,
     Fields: tiny_fields,
     Meshes: tiny_meshes,
@@ -228,6 +252,8 @@ WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
     GraphSignal: tiny_series,
     Samples: tiny_series,
     Pairs: tiny_samples,
+    Events: tiny_samples,
+    Affinities: tiny_samples,
     Rollouts: tiny_samples,
     Fields: tiny_samples,
     Meshes: tiny_samples,

@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING
 from pathline._lazy import attach
 
 if TYPE_CHECKING:
+    from pathline.data.affinities import Affinities, Question
     from pathline.data.clips import Clips, Frames
     from pathline.data.container import Batch, Container, Split
     from pathline.data.equation import Equation, Nodes
     from pathline.data.errors import DataError
+    from pathline.data.events import Contacts, Events, events_from_temporal_data, events_of
+    from pathline.data.evolving_graphs import EvolvingGraph, evolving_graph_of
     from pathline.data.fields import Fields, Frame
     from pathline.data.files import read
     from pathline.data.graph_signal import Entries, GraphSignal, signal_of_series
@@ -25,14 +28,18 @@ if TYPE_CHECKING:
     from pathline.data.waveforms import Waveforms, waveforms_of
 
 __all__ = [
+    "Affinities",
     "Batch",
     "Cells",
     "Clips",
+    "Contacts",
     "Container",
     "DataError",
     "Draw",
     "Entries",
     "Equation",
+    "Events",
+    "EvolvingGraph",
     "Fields",
     "Frame",
     "Frames",
@@ -43,6 +50,7 @@ __all__ = [
     "NodeType",
     "Nodes",
     "Pairs",
+    "Question",
     "Readings",
     "Recordings",
     "Rollouts",
@@ -56,6 +64,9 @@ __all__ = [
     "Waveforms",
     "Windows",
     "atoms_from_positions",
+    "events_from_temporal_data",
+    "events_of",
+    "evolving_graph_of",
     "load",
     "read",
     "rollouts_from_atoms",
@@ -68,7 +79,10 @@ _HOMES = {
     "clips": ("Clips", "Frames"),
     "container": ("Batch", "Container", "Split"),
     "equation": ("Equation", "Nodes"),
+    "affinities": ("Affinities", "Question"),
     "errors": ("DataError",),
+    "events": ("Contacts", "Events", "events_from_temporal_data", "events_of"),
+    "evolving_graphs": ("EvolvingGraph", "evolving_graph_of"),
     "fields": ("Fields", "Frame"),
     "graph_signal": ("Entries", "GraphSignal", "signal_of_series"),
     "files": ("read",),

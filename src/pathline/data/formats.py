@@ -17,11 +17,21 @@ SEVERAL = "+"  # stands for several files that belong together; the reader takes
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".webp")
 FILMS = (".gif", ".mp4", ".avi", ".mov", ".mkv", ".webm")
 
+EVENT_LISTS = (".csv", ".txt", ".tsv", ".dat", ".edges", ".gz")
+
 FORMATS: dict[str, dict[str, str]] = {
     "Clips": {
         FOLDER: "pathline.data.readers.clips:clips_from_folder",
         ".npz": "pathline.data.readers.clips:clips_from_archive",
         **dict.fromkeys(FILMS, "pathline.data.readers.clips:clips_from_film"),
+    },
+    "Events": {
+        **dict.fromkeys(EVENT_LISTS, "pathline.data.readers.events:read_events"),
+        ".parquet": "pathline.data.readers.events:read_events",
+    },
+    "Affinities": {
+        **dict.fromkeys(EVENT_LISTS, "pathline.data.readers.events:read_affinities"),
+        ".parquet": "pathline.data.readers.events:read_affinities",
     },
     "Fields": {
         ".nc": "pathline.data.readers.netcdf:read_netcdf",

@@ -443,6 +443,15 @@ def _piv_pairs() -> "Pairs":
     return particle_images()
 
 
+def _stream(key: str) -> Callable[[], Any]:
+    def build() -> Any:
+        from pathline.data.event_sets import LOADERS
+
+        return LOADERS[key](facts()[key])
+
+    return build
+
+
 _LOADERS: dict[str, Callable[[], Any]] = {
     "metr-la-week": _metr_la_week,
     "montevideo-bus": _montevideo_bus,
@@ -498,4 +507,11 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "ocean-temperature": _ocean_temperature,
     "seismograms-phasenet": _seismograms_phasenet,
     "simulated-seismograms": _simulated_seismograms,
+    "events-collegemsg": _stream("events-collegemsg"),
+    "events-bitcoin-otc": _stream("events-bitcoin-otc"),
+    "events-primary-school": _stream("events-primary-school"),
+    "events-hospital": _stream("events-hospital"),
+    "hospital-hours": _stream("hospital-hours"),
+    "drifting-preferences": _stream("drifting-preferences"),
+    "triangle-closing": _stream("triangle-closing"),
 }
