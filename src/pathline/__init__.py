@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathline.data.series import Series
     from pathline.data.sets import load
     from pathline.data.snapshots import Snapshots
+    from pathline.data.tracks import Tracks
     from pathline.data.waveforms import Waveforms
 
 __version__ = "0.1.0"
@@ -55,6 +56,7 @@ __all__ = [
     "Sequences",
     "Series",
     "Snapshots",
+    "Tracks",
     "Waveforms",
     "at_least",
     "at_most",
@@ -89,6 +91,7 @@ _HOMES = {
     "data.series": ("Series",),
     "data.sets": ("load",),
     "data.snapshots": ("Snapshots",),
+    "data.tracks": ("Tracks",),
     "data.waveforms": ("Waveforms",),
 }
 __getattr__, __dir__ = attach(

@@ -36,6 +36,7 @@ FILE: Mapping[str, Any] = {
     "given": Annotated[str | None, typer.Option(help="Its variables that are given and do not change, likewise.")],
     "picks": Annotated[Path | None, typer.Option(help="csv of known arrivals: columns station, phase, time.")],
     "field": Annotated[str | None, typer.Option(help="The field on a mesh that is predicted, such as velocity.")],
+    "gap": Annotated[float | None, typer.Option(help="Of tracks: seconds without a position that are filled in.")],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.
@@ -44,7 +45,7 @@ SHAPE: Mapping[str, Any] = {
         Path | None, typer.Option(help="csv matrix of edge weights between the sensors, without header.")
     ],
     "history": Annotated[int | None, typer.Option(help="Steps a forecast looks back on.")],
-    "hold_out": Annotated[str | None, typer.Option(help="A time that nobody learns from: middle, none, or a time.")],
+    "hold_out": Annotated[str | None, typer.Option(help="A time or scene to leave out: middle, none, or its name.")],
     "horizon": Annotated[int | None, typer.Option(help="Steps a forecast looks ahead.")],
 }
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathline.data.series import Series, Windows
     from pathline.data.sets import load
     from pathline.data.snapshots import Cells, Snapshots, snapshots_of
+    from pathline.data.tracks import Encounters, Tracks
     from pathline.data.waveforms import Waveforms, waveforms_of
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Container",
     "DataError",
     "Draw",
+    "Encounters",
     "Equation",
     "Fields",
     "Frame",
@@ -49,6 +51,7 @@ __all__ = [
     "Snapshots",
     "Split",
     "Step",
+    "Tracks",
     "TwoFrames",
     "Waveforms",
     "Windows",
@@ -77,6 +80,7 @@ _HOMES = {
     "series": ("Series", "Windows"),
     "sets": ("load",),
     "snapshots": ("Cells", "Snapshots", "snapshots_of"),
+    "tracks": ("Encounters", "Tracks"),
     "waveforms": ("Waveforms", "waveforms_of"),
 }
 __getattr__, __dir__ = attach(

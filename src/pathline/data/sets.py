@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathline.data.sequences import Sequences
     from pathline.data.series import Series
     from pathline.data.snapshots import Snapshots
+    from pathline.data.tracks import Tracks
     from pathline.data.waveforms import Waveforms
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -344,6 +345,21 @@ def _simulated_seismograms() -> "Waveforms":
     return simulated_seismograms()
 
 
+def _simulated_crossing() -> "Tracks":
+    from pathline.sims.crossing import crossing_tracks, simulate_crossing
+
+    return crossing_tracks(simulate_crossing(2000))
+
+
+def _tracks(key: str) -> "Callable[[], Tracks]":
+    def build() -> "Tracks":
+        from pathline.data import track_sets
+
+        return track_sets.build(key)
+
+    return build
+
+
 def _flying_crops() -> "Pairs":
     from pathline.sims.flying_crops import flying_crops_in_parts
 
@@ -385,6 +401,13 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "gravity-nbody": _nbody("gravity"),
     "springs-nbody": _nbody("springs"),
     "simulated-cloth": _simulated_cloth,
+    "pedestrian-eth-ucy": _tracks("pedestrian-eth-ucy"),
+    "flight-euroc": _tracks("flight-euroc"),
+    "drive-kitti": _tracks("drive-kitti"),
+    "handheld-tum": _tracks("handheld-tum"),
+    "simulated-quadrotor": _tracks("simulated-quadrotor"),
+    "simulated-fork": _tracks("simulated-fork"),
+    "simulated-crossroads": _tracks("simulated-crossroads"),
     "flying-crops": _flying_crops,
     "stereo-motorcycle": _stereo_motorcycle,
     "piv-pairs": _piv_pairs,
@@ -408,4 +431,5 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "ocean-temperature": _ocean_temperature,
     "seismograms-phasenet": _seismograms_phasenet,
     "simulated-seismograms": _simulated_seismograms,
+    "simulated-crossing": _simulated_crossing,
 }
