@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathline.data.series import Series
     from pathline.data.sets import load
     from pathline.data.snapshots import Snapshots
+    from pathline.data.tracks import Tracks
     from pathline.data.waveforms import Waveforms
 
 __version__ = "0.1.0"
@@ -61,6 +62,7 @@ __all__ = [
     "Sequences",
     "Series",
     "Snapshots",
+    "Tracks",
     "Waveforms",
     "at_least",
     "at_most",
@@ -98,6 +100,7 @@ _HOMES = {
     "data.series": ("Series",),
     "data.sets": ("load",),
     "data.snapshots": ("Snapshots",),
+    "data.tracks": ("Tracks",),
     "data.waveforms": ("Waveforms",),
 }
 __getattr__, __dir__ = attach(

@@ -40,6 +40,7 @@ FILE: Mapping[str, Any] = {
     "directed": Annotated[
         int | None, typer.Option(help="Of events: 1 if from u to v is another thing than from v to u, else 0.")
     ],
+    "gap": Annotated[float | None, typer.Option(help="Of tracks: seconds without a position that are filled in.")],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.
@@ -48,7 +49,7 @@ SHAPE: Mapping[str, Any] = {
         Path | None, typer.Option(help="csv matrix of edge weights between the sensors, without header.")
     ],
     "history": Annotated[int | None, typer.Option(help="Steps a forecast looks back on.")],
-    "hold_out": Annotated[str | None, typer.Option(help="A time that nobody learns from: middle, none, or a time.")],
+    "hold_out": Annotated[str | None, typer.Option(help="A time or scene to leave out: middle, none, or its name.")],
     "horizon": Annotated[int | None, typer.Option(help="Steps a forecast looks ahead.")],
     "density": Annotated[float | None, typer.Option(help="To recover: the share of entries that is seen.")],
     "protocol": Annotated[

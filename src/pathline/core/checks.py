@@ -30,6 +30,7 @@ from pathline.data.samples import Samples
 from pathline.data.sequences import Sequences
 from pathline.data.series import Series
 from pathline.data.snapshots import Snapshots
+from pathline.data.tracks import Tracks
 from pathline.data.waveforms import Waveforms
 
 STEPS = 40
@@ -189,6 +190,9 @@ def _misshapen(data: Any) -> Any:
         return replace(data, values=data.values[..., :-1], channels=(), name="odd-sequences")
     if isinstance(data, Pairs):
         return replace(data.crops(24, 16), name="odd-pairs")
+    if isinstance(data, Tracks):
+        higher = torch.cat([data.positions, data.positions[..., :1]], -1)
+        return replace(data, positions=higher, name="odd-tracks")
     more = torch.ones(*data.positions.shape[:3:2], 3)
     return replace(data, features=more, name="odd-rollouts")
 

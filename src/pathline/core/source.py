@@ -15,6 +15,7 @@ CONTAINERS: dict[str, tuple[str, ...]] = {
     "generate": ("Samples",),
     "perceive": ("Waveforms", "Pairs", "Clips", "Sequences"),
     "simulate": ("Rollouts", "Meshes", "Fields", "Equation"),
+    "track": ("Tracks",),
     "transport": ("Snapshots",),
 }
 TASKS: dict[str, dict[str, str]] = {

@@ -20,6 +20,7 @@ from pathline.data.samples import Samples
 from pathline.data.sequences import Sequences
 from pathline.data.series import Series
 from pathline.data.snapshots import Snapshots, snapshots_of
+from pathline.data.tracks import Tracks
 from pathline.data.waveforms import Waveforms
 from pathline.sims.environments.continuous import ContinuousEnvironment
 
@@ -229,6 +230,32 @@ def tiny_affinities() -> Affinities:
     return Affinities(events=tiny_events(), period=300.0, name="tiny-affinities")
 
 
+def tiny_tracks() -> Tracks:
+    """Twelve scenes of four walkers on arcs of several speeds and turns, who come and go; 16 steps of 0.4 s."""
+    generator = torch.Generator().manual_seed(0)
+    start, (speed, angle, turn) = (
+        10 * torch.rand(48, 1, 2, generator=generator),
+        torch.rand(3, 48, 1, generator=generator),
+    )
+    course = 2 * torch.pi * angle + 0.2 * (turn - 0.5) * torch.arange(16)
+    moved = 0.4 * (0.5 + speed)[..., None] * torch.stack([course.cos(), course.sin()], -1)
+    positions = start + moved.cumsum(1) + 0.01 * torch.randn(48, 16, 2, generator=generator)
+    observed = torch.ones(48, 16, dtype=torch.bool)
+    observed[::4, 14:] = False
+    return Tracks(
+        positions=positions,
+        observed=observed,
+        interval=0.4,
+        first=torch.arange(48) % 3,
+        scene=torch.arange(48) // 4,
+        scenes=tuple(f"square {i}" for i in range(12)),
+        history=5,
+        horizon=6,
+        neighbours=2,
+        name="tiny-tracks",
+    )
+
+
 TINY: dict[type, Callable[[], Any]] = {
     Series: tiny_series,
     GraphSignal: tiny_signal,
@@ -245,6 +272,7 @@ TINY: dict[type, Callable[[], Any]] = {
     Sequences: tiny_sequences,
     Environment: tiny_environment,
     Equation: tiny_equation,
+    Tracks: tiny_tracks,
     ContinuousEnvironment: tiny_densities,
 }
 WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
@@ -263,5 +291,6 @@ WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
     Sequences: tiny_samples,
     Environment: tiny_samples,
     Equation: tiny_samples,
+    Tracks: tiny_samples,
     ContinuousEnvironment: tiny_samples,
 }

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathline.data.series import Series, Windows
     from pathline.data.sets import load
     from pathline.data.snapshots import Cells, Snapshots, snapshots_of
+    from pathline.data.tracks import Encounters, Tracks
     from pathline.data.waveforms import Waveforms, waveforms_of
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Container",
     "DataError",
     "Draw",
+    "Encounters",
     "Entries",
     "Equation",
     "Events",
@@ -60,6 +62,7 @@ __all__ = [
     "Snapshots",
     "Split",
     "Step",
+    "Tracks",
     "TwoFrames",
     "Waveforms",
     "Windows",
@@ -96,6 +99,7 @@ _HOMES = {
     "series": ("Series", "Windows"),
     "sets": ("load",),
     "snapshots": ("Cells", "Snapshots", "snapshots_of"),
+    "tracks": ("Encounters", "Tracks"),
     "waveforms": ("Waveforms", "waveforms_of"),
 }
 __getattr__, __dir__ = attach(

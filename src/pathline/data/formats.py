@@ -60,6 +60,11 @@ FORMATS: dict[str, dict[str, str]] = {
     },
     "Samples": {FOLDER: "pathline.data.readers.images:read_images"},
     "Series": {".rda": "pathline.data.readers.rdata:read_rda", ".rdata": "pathline.data.readers.rdata:read_rda"},
+    "Tracks": {
+        ".gpx": "pathline.data.readers.gpx:read_gpx",
+        ".npz": "pathline.data.readers.tracks:tracks_from_archive",
+        **dict.fromkeys((".csv", ".txt", ".parquet", FOLDER, SEVERAL), "pathline.data.readers.tracks:read_tracks"),
+    },
     "Snapshots": {".h5ad": "pathline.data.readers.h5ad:read_h5ad"},
     "Waveforms": {
         ".mseed": "pathline.data.readers.miniseed:read_seismic",
@@ -100,6 +105,7 @@ KEY_ARRAY: dict[str, str] = {
     "Meshes": "cells",
     "Pairs": "images",
     "Clips": "frames",
+    "Tracks": "positions",
 }
 
 

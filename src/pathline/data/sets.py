@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathline.data.sequences import Sequences
     from pathline.data.series import Series
     from pathline.data.snapshots import Snapshots
+    from pathline.data.tracks import Tracks
     from pathline.data.waveforms import Waveforms
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -423,6 +424,21 @@ def _simulated_seismograms() -> "Waveforms":
     return simulated_seismograms()
 
 
+def _simulated_crossing() -> "Tracks":
+    from pathline.sims.crossing import crossing_tracks, simulate_crossing
+
+    return crossing_tracks(simulate_crossing(2000))
+
+
+def _tracks(key: str) -> "Callable[[], Tracks]":
+    def build() -> "Tracks":
+        from pathline.data import track_sets
+
+        return track_sets.build(key)
+
+    return build
+
+
 def _flying_crops() -> "Pairs":
     from pathline.sims.flying_crops import flying_crops_in_parts
 
@@ -484,6 +500,13 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "springs-nbody": _nbody("springs"),
     "simulated-cloth": _simulated_cloth,
     "simulated-cylinder-flow": _simulated_cylinder_flow,
+    "pedestrian-eth-ucy": _tracks("pedestrian-eth-ucy"),
+    "flight-euroc": _tracks("flight-euroc"),
+    "drive-kitti": _tracks("drive-kitti"),
+    "handheld-tum": _tracks("handheld-tum"),
+    "simulated-quadrotor": _tracks("simulated-quadrotor"),
+    "simulated-fork": _tracks("simulated-fork"),
+    "simulated-crossroads": _tracks("simulated-crossroads"),
     "flying-crops": _flying_crops,
     "stereo-motorcycle": _stereo_motorcycle,
     "piv-pairs": _piv_pairs,
@@ -514,4 +537,5 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "hospital-hours": _stream("hospital-hours"),
     "drifting-preferences": _stream("drifting-preferences"),
     "triangle-closing": _stream("triangle-closing"),
+    "simulated-crossing": _simulated_crossing,
 }
