@@ -51,7 +51,7 @@ def test_what_is_no_such_file_is_named(mat, tmp_path):
         read_signal(cube)
     broken = tmp_path / "broken.mat"
     broken.write_bytes(b"MATLAB 7.3 but not really" * 40)
-    with pytest.raises(DataError, match="not a Matlab file up to version 7.2"):
+    with pytest.raises(DataError, match=r"not a Matlab file up to version 7\.2"):
         read_mat(broken)
 
 
