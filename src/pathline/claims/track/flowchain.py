@@ -63,6 +63,12 @@ class DensitiesOfForks(Claim):
         at_most(f"{CHAIN}, pedestrians, nats", 1.0, f"{HEAD}, pedestrians, nats"),
     )
 
+    tried = (
+        "One look at seed 100 with these settings: 0.46 m against the head's 0.13 m and the CVAE's 0.40 m on the fork, "
+        "0.66 against 0.37 and 0.64 m on the crossroads, 0.53 against -0.24 nats on pedestrians; the update takes 0.5 %"
+        " of a new forecast's time. Nothing has been tuned: not steps, rate, index or the weights of the two terms."
+    )
+
     def run(self, seed: int) -> dict[str, float]:
         found: dict[str, float] = {}
         for kind in KINDS:
