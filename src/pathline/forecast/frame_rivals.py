@@ -6,7 +6,6 @@ catalogued system.
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pathline.forecast.gcrn import GCRN
