@@ -21,7 +21,7 @@ from pathline.sims.switching_blocks import moving_blocks, switching_blocks
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BUDGET, LOOKS, WINDOWS = steps(300), 10, 4
+BUDGET, LOOKS, WINDOWS = steps(600), 20, 4
 HOURS = 2
 ARMS: dict[str, tuple[type[SnapshotModel], dict[str, Any]]] = {
     "-H": (EvolveGCN, {"version": "H"}),
@@ -51,14 +51,13 @@ class MovingWeights(Claim):
         at_least("better of -H and -O, hospital", 1.0, "GCN, hospital", plus=-0.01),
         at_least("better of -H and -O, moving blocks", 1.0, "GCN, moving blocks", plus=-0.01),
     )
-    seeds = (3, 4, 5)
+    seeds = (6, 7, 8)  # 0 and 3 to 5 were seen with fewer steps
     tried = (
-        "180 steps of 8 windows held on one seed that is not among these; on seed 0 -H had not yet found the beacons "
-        "by then (0.43, and so had all arms), and that run was stopped there. On seeds 101 and 102 it finds them after "
-        "60 to 180 steps of 8 windows and after 60 to 90 of 4: hence 300 steps of 4, on fresh seeds. With a learning "
-        "rate of 1e-2 it found them on one of those two seeds only. On seeds 3 and 5 -H then leads by 0.19 and 0.30, "
-        "and both margins are cleared in the mean, but on seed 4 it had not left 0.51 after 300 steps: it learns in "
-        "one jump, and when that comes depends on the start."
+        "180 steps of 8 windows held on one seed that is not among these; on seed 0 -H had not yet found the beacons by "
+        "then (0.43, and so had all arms), and that run was stopped there. On seeds 101 and 102 it finds them after 60 "
+        "to 180 steps of 8 windows and after 60 to 90 of 4: hence 300 steps of 4 on seeds 3, 4 and 5, where -H leads "
+        "by 0.19 and 0.30 but had not left 0.51 on seed 4: it learns in one jump, and when that comes depends on the "
+        "start. With a learning rate of 1e-2 it found them on one of two seeds only. Hence 600 steps, on fresh seeds."
     )
 
     def run(self, seed: int) -> dict[str, float]:
