@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from pathline.core.errors import DataError
-from pathline.core.method import Figure, Method
+from pathline.core.method import Computed, Figure, Method
 from pathline.data.affinities import Affinities, Question
 from pathline.data.events import Contacts
-from pathline.events.stream import BATCH, Computed, StreamModel
+from pathline.events.stream import BATCH, StreamModel
 from pathline.graph.segment import segment_mean
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pathline.core.method import Figure, Method
+from pathline.core.method import Computed, Figure, Method
 from pathline.data.events import Contacts, Events
 from pathline.data.negatives import KINDS, Negatives
-from pathline.events.stream import Computed, StreamModel
+from pathline.events.stream import StreamModel
 
 if TYPE_CHECKING:
     import pandas as pd

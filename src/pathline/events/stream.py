@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from pathline.core.budget import Budget
 from pathline.core.errors import DataError
 from pathline.core.method import Method, Recipe
 from pathline.data.events import BATCH, Contacts, Events
@@ -91,19 +90,6 @@ class StreamModel(Method):
                 for name, buffer in self.named_buffers():
                     buffer.copy_(before[name])
                 self.train(training)
-
-
-class Computed(StreamModel):
-    """A model that is computed, not trained; it remembers in plain attributes, which `reset` makes and empties."""
-
-    trains: ClassVar[bool] = False
-
-    def fit(
-        self, data: Any, budget: Budget | None = None, seed: int = 0, validation: Any = None, **options: Any
-    ) -> Self:
-        """Compute it anew from `data` (of a `Split` the training part); there is nothing to train."""
-        self.read(self.require(data))
-        return self.eval()
 
 
 def events_in(data: Any) -> Events:

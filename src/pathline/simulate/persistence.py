@@ -5,27 +5,18 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from pathline.core.budget import Budget
+from pathline.core.method import Computed
 from pathline.data import Step
 from pathline.simulate.base import Simulator
 
 
-class Persistence(Simulator):
+class Persistence(Computed, Simulator):
     """Nothing moves. Right for bodies that shake around a place of their own, such as atoms over long steps."""
-
-    trains = False
 
     @classmethod
     def for_data(cls, data: Any, **config: Any) -> Self:
         cls.require(data)
         return cls(**config)
-
-    def fit(
-        self, data: Any, budget: Budget | None = None, seed: int = 0, validation: Any = None, **options: Any
-    ) -> Self:
-        """Nothing is learned."""
-        self.require(data)
-        return self.eval()
 
     def loss(self, batch: Step) -> Tensor:
         """Mean squared error of the final positions."""
