@@ -190,6 +190,15 @@ def test_scales_are_capacities_and_usual_changes(loads):
     assert built("perceptron", loads).full.eq(1.0).all()
 
 
+def test_the_clock_is_read_if_wanted(loads):
+    network = built("perceptron", loads, clock=True)
+    values, time_of_day = network._stream_of(loads)
+    seen = network.look(values[None], time_of_day[None])
+    assert seen.shape[-1] == LAGS + 2
+    angle = 2 * torch.pi * time_of_day[LAGS - 1 :] / loads.steps_per_day
+    torch.testing.assert_close(seen[0, :, 0, -2:], torch.stack([angle.sin(), angle.cos()], -1))
+
+
 def test_autoregression_is_least_squares_on_the_lags(loads):
     model = built("autoregression", loads.slice(0, 100), capacity=1.0)
     y = loads.values[:100, 1, 0].double().numpy()

@@ -396,3 +396,21 @@ def test_figures_show_the_map_and_the_courses(split):
     figures = TimeGNN.figures(arms, split.test)
     assert [figure.title for figure in figures] == ["Recovered maps", "Recovered courses"]
     assert len(TimeGNN.figures(arms, replace(split.test, positions=None))) == 1
+
+
+def test_the_settings_of_the_smoothest_signal_reach_its_solver(split):
+    method = GraphTRSS.for_data(split.train, in_time=0.0, beta=2.0)
+    smooth = Sobolev(split.train.adjacency.double(), method.setting("eps"), 2.0)
+    seen, values = split.test.seen, split.test.values.double()
+    expected = smoothest(values, seen, smooth, method.setting("strength"), in_time=False)
+    assert torch.allclose(method.fill(split.test).double(), expected, atol=1e-4)
+    assert not torch.allclose(GraphTRSS.for_data(split.train, beta=2.0).fill(split.test).double(), expected, atol=1e-2)
+
+
+def test_dropout_acts_in_training_only(split):
+    method = TimeGNN.for_data(split.train, dropout=0.5)
+    values, seen = split.test.values[None], split.test.seen[None]
+    method.train()
+    assert not torch.equal(method.network(values, seen), method.network(values, seen))
+    method.eval()
+    assert torch.equal(method.network(values, seen), method.network(values, seen))

@@ -65,6 +65,13 @@ def test_renaming_sensors_renames_forecasts_and_renaming_hubs_changes_nothing(co
         torch.nn.init.normal_(method.padding)
     window = complete.gather(torch.arange(4))
     expected = method.forecast(window)
+    if method.padding is not None:  # what hubs are shown is looked at
+        with torch.no_grad():
+            method.padding.add_(5.0)
+        assert (method.forecast(window) - expected).abs().max() > 1e-4
+        with torch.no_grad():
+            method.padding.sub_(5.0)
+        expected = method.forecast(window)
     order, hubs = torch.tensor([2, 0, 3, 1]), torch.tensor([2, 0, 1])
     other = VNode.for_data(complete, virtual=3, backbone=backbone, padding=padding, **SMALL)
     for real, virtual in ((order, torch.arange(3)), (torch.arange(4), hubs)):

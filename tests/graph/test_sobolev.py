@@ -119,3 +119,13 @@ def test_wrong_powers_are_refused(weights):
         Sobolev(weights, 0.1, 0.0)
     with pytest.raises(ValueError, match="eps"):
         Sobolev(weights, -0.1)
+
+
+def test_neighbours_weigh_as_a_gaussian_of_their_distance():
+    points = torch.tensor([[0.0], [1.0], [3.0]], dtype=torch.float64)
+    weights = knn_weights(points, 1)  # the nearest are 1, 1 and 2 away
+    near, far = (torch.exp(torch.tensor(-((d / (4 / 3)) ** 2), dtype=torch.float64)) for d in (1.0, 2.0))
+    expected = torch.zeros(3, 3, dtype=torch.float64)
+    expected[0, 1] = expected[1, 0] = near
+    expected[1, 2] = expected[2, 1] = far
+    torch.testing.assert_close(weights, expected)

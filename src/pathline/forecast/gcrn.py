@@ -2,8 +2,8 @@
 
 A sensor's memory is updated from its own reading and memory and from those of all sensors within a few edges, at every
 step; then the memory is unrolled into the future, each forecast being the input of the next. Use it where influence
-travels along known edges (roads, rivers, pixels, a mesh); without a graph one is read off the correlations. Where
-sensors do not influence each other, `stlinear` is as good and far cheaper.
+travels along known edges (roads, rivers, pixels, a mesh); without a graph one is read off the correlations. Try
+`stlinear` first, it is far cheaper.
 
     w * x = sum_{k < K} T_k(L) x Theta_k,            L = 2 (I - D^-1/2 W D^-1/2) / lambda_max - I
     i, f, o = sigmoid(W_x * x + W_h * h + w_c c + b),   g = tanh(W_x * x + W_h * h + b)         (o looks at the new c)

@@ -38,7 +38,8 @@ class LTCLoad(StreamForecaster):
     width:   H, neurons per sensor
     unfolds: steps of the cell per sample
     cell:    "liquid", the fused form; "synaptic", a conductance per synapse; "closed-form", without a solver
-    wiring:  of the synaptic cell: "dense", or "policy" for sparse layers (inter, command and motor neurons)
+    wiring:  of the synaptic cell: "dense", or "policy" for sparse layers (inter, command and motor neurons;
+             the head reads all of them)
     slowest: of the time constants that the liquid cell starts with, in samples
     lags, clock, capacity, reach: see `StreamForecaster`; lags are at most half of the history, whose rest is read
              sample by sample

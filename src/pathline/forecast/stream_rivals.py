@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from pathline.core.errors import MethodError
 from pathline.core.method import Recipe
 from pathline.data import Series
 from pathline.forecast.baselines import Baseline
@@ -46,6 +47,8 @@ class LagMLP(StreamForecaster):
         reach: float = 1.0,
     ) -> None:
         super().__init__(nodes, channels, history, horizon, steps_per_day, lags, clock, capacity, reach)
+        if activation not in ("relu", "tanh"):
+            raise MethodError(f"activation must be relu or tanh, not {activation!r}")
         self.activation = torch.relu if activation == "relu" else torch.tanh
         sizes = [self.features, *[width] * layers, horizon * channels]
         self.weights = nn.ParameterList(_weight(nodes, a, b) for a, b in itertools.pairwise(sizes))

@@ -140,6 +140,7 @@ class HybridForecaster:
     that needs no learning, later a network that was retrained.
 
     window: samples of which the mean absolute errors are compared, per sensor; only past ones
+    An `Incremental` among them refits from the first sample on.
     """
 
     def __init__(self, first: Any, second: Any, window: int = 20) -> None:
@@ -172,7 +173,8 @@ def time_to_convergence(error: Tensor, begin: int, window: int = 20, kappa: floa
     """Samples after `begin` from which on the rolling error stays under `kappa` times its mean before `begin`.
 
     error: (time, ...) sizes of errors, nan where there is no forecast -> (...), the number of samples after `begin` if
-    it never does. The window holds samples from `begin` on only.
+    it never does. The window holds samples from `begin` on only, so `window` is the least where the error at
+    `begin` itself is large.
     """
     before = error[:begin].nanmean(0)
     above = rolling_mean(error[begin:], window) >= kappa * before

@@ -10,9 +10,9 @@ node's neighbours help. A penalty asks that changes in time be smooth on the gra
 Castro-Correa, Giraldo, Mondal, Badiey, Bouwmans, Malliaros, 2023, "Time-varying Signals Recovery via Graph Neural
 Networks", arXiv:2302.11313; D and L are those of `graph.sobolev`.
 
-Use it where neighbours do not change alike or times repeat each other; where changes are smooth on the graph,
-GraphTRSS is as good, and solved in a moment. The network is tied to the length of the signal, so long ones are cut into
-windows.
+Use it where neighbours do not change alike or times repeat each other; where changes are smooth on the graph, GraphTRSS
+is better, and solved in a moment; where few courses in time make up all of it, `low-rank` often is. The network is tied
+to the length of the signal, so long ones are cut into windows.
 Departs: every step hides a share of the seen entries from the network and asks for all of them, so that copying does
 not pay (the released code hides none); values are standardised per node by what was seen; the branches' activation and
 the output of values, not of changes, follow the released code of the authors' next paper, arXiv:2403.19800.

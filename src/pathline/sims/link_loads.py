@@ -129,7 +129,7 @@ def simulate_link_loads(
 ) -> LinkRecord:
     """Loads over `days`, with the failure of one line or node from day `begin` to day `end`.
 
-    Without either, the line whose failure changes some link's mean load most fails, as far as all stay connected.
+    Without either, the line fails whose failure raises some link's mean load most.
     """
     network = sndlib() if network is None else network
     per_day = 86_400 // INTERVAL
@@ -138,8 +138,11 @@ def simulate_link_loads(
         line = int(growth(network, offered)[0].amax(1).argmax())
     failed = network.routes([] if line is None else [line], [] if node is None else [node])
     first, last = (round(day * per_day) for day in (begin, end))
-    if not 0 <= first <= last:
-        raise DataError(f"a failure from day {begin:g} to day {end:g} is none: it must end after it began")
+    if not 0 <= first < min(last, len(offered)):
+        raise DataError(
+            f"a failure from day {begin:g} to day {end:g} is none in {days} days: it must end after it began, and "
+            "begin before the record ends"
+        )
     return LinkRecord(network, offered, network.routes(), failed, first, last, capacities(network, offered))
 
 
@@ -147,7 +150,7 @@ def growth(network: Network, offered: Tensor) -> tuple[Tensor, Tensor]:
     """How each line's failure changes each link, for the same demands: both (lines, links).
 
     First the relative change of the mean load, then how much of the pattern changes, 1 - correlation over time. Links
-    of the failed line itself and links that carry nothing have nan.
+    of the failed line itself and links that carry nothing have -1 in the first and nan in the second.
     """
     normal = offered @ network.routes().T
     changes, patterns = [], []

@@ -3,7 +3,9 @@
 Every link has networks of its own, trained on the 14 days before its failure, the last 36 hours of which pick the best
 weights, and read by the same sample stream. Errors are in units of the link's root mean square change from sample to
 sample before the failure, over the first 200 samples after it. The very first of all is left out: nobody can foresee
-the jump itself, and everybody's error there is the jump.
+the jump itself, and everybody's error there is the jump. Not so for convergence: its window of 20 samples holds the
+jump, so 20 is the least there is, and the last value has it too. Within 200 samples b = 500 is never refitted, and b =
+200 only before the last of them.
 
 Incremental learning is given its best: of four batch sizes and two activations the arm that errs least, per seed. With
 the usual ReLU, perceptrons err by tens of units while the jump is among their lags, for they extrapolate; with tanh
