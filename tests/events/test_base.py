@@ -85,6 +85,18 @@ def test_walking_twice_and_in_between_leaves_no_trace(cls):
         assert torch.equal(buffer, buffers[name]), name
 
 
+@pytest.mark.parametrize("cls", AFFINITIES, ids=lambda cls: cls.__name__)
+def test_asking_twice_for_affinities_leaves_no_trace(cls):
+    split = tiny_affinities().split()
+    method = fitted(cls, split.train)
+    for contacts in split.train.events.batches(50):
+        method.observe(contacts)
+    buffers = {name: buffer.clone() for name, buffer in method.named_buffers()}
+    assert torch.equal(method.answers(split.test)[0], method.answers(split.test)[0])
+    for name, buffer in method.named_buffers():
+        assert torch.equal(buffer, buffers[name]), name
+
+
 class Knows(EventModel):
     """Scores 1 for what it observed, to see what was observed when."""
 

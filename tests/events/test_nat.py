@@ -114,6 +114,8 @@ def test_vectors_of_slots_are_carried_along_when_the_key_stays():
     nat.observe(second)
     assert torch.allclose(near.vector[where], vector[0, where % 5], atol=1e-6) and near.vector[where].any()
     assert float(near.time[where]) == pytest.approx(float(second.time / nat.gap))
+    itself = nat.caches[0]  # hop 0 holds the node, as of its last event
+    assert int(itself.key[0]) == 1 and float(itself.time[0]) == float(near.time[where]) and itself.vector[0].any()
 
 
 def test_gradients_reach_every_weight():

@@ -1,5 +1,6 @@
 """N-caches against tables that are written event by event, and the laws of collisions."""
 
+import pytest
 import torch
 
 from pathline.graph.joint_neighbourhood import members_of
@@ -10,6 +11,13 @@ def entries(count: int, nodes: int, seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
     node, key = torch.randint(0, nodes, (2, count), generator=generator)
     return node, key + 1, torch.arange(count), torch.arange(count).double(), torch.rand(count, 1, generator=generator)
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+@pytest.mark.parametrize("slots", [4, 16, 64])
+def test_every_slot_of_a_table_is_used(slots, seed):
+    cache = NeighbourCache(1, slots, 1, 1, seed=seed)
+    assert len(cache.place(torch.tensor(0), torch.arange(1, 257)).unique()) == slots
 
 
 def test_without_collisions_the_cache_is_a_dictionary():

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from torch_geometric.data import TemporalData
 
 BATCH = 100  # events that are predicted at once, and then observed
-BATCH = 100
 TRAIN, VALIDATION = 0.70, 0.15  # shares of the events; the rest is the test part
 
 
@@ -103,7 +102,8 @@ class Events(Container):
             if ends.dtype != torch.int64:
                 raise DataError(f"{name}: {what} holds {ends.dtype}; nodes are numbered in int64")
             if count and not 0 <= int(ends.min()) <= int(ends.max()) < self.nodes:
-                raise DataError(f"{name}: {what} names node {int(ends.max())}, but there are {self.nodes} nodes")
+                wrong = int(ends.min()) if int(ends.min()) < 0 else int(ends.max())
+                raise DataError(f"{name}: {what} names node {wrong}, but there are {self.nodes} nodes, numbered from 0")
         if self.time.dtype not in (torch.int64, torch.float64):
             raise DataError(f"{name}: time holds {self.time.dtype}, which loses digits; use int64 or float64")
         if self.time.dtype == torch.float64:

@@ -60,7 +60,8 @@ class EvolvingGraph(Container):
                 raise DataError(f"{name}: there are {len(tensor)} entries of {what} for {edges} edges")
         for what, ends in (("source", self.source), ("target", self.target)):
             if edges and not 0 <= int(ends.min()) <= int(ends.max()) < self.nodes:
-                raise DataError(f"{name}: {what} names node {int(ends.max())}, but there are {self.nodes} nodes")
+                wrong = int(ends.min()) if int(ends.min()) < 0 else int(ends.max())
+                raise DataError(f"{name}: {what} names node {wrong}, but there are {self.nodes} nodes, numbered from 0")
         if edges and (bool((self.snapshot.diff() < 0).any()) or not 0 <= self.snapshot[0] <= self.snapshot[-1]):
             raise DataError(f"{name}: the edges are not in the order of their snapshots; sort them")
         if edges and int(self.snapshot[-1]) >= self.steps:

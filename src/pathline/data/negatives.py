@@ -7,7 +7,8 @@ For an event from u to v the source is kept and another target is drawn:
     inductive   a node that u met before this batch, but for the first time since the part being evaluated began
     active      a node of the last 20 events before this batch, each as likely as it is often in them
 
-What happens in the same batch is never drawn, and where there is no such node the target is a random one. All of it is
+What happens in the same batch is avoided, in up to four draws, and where there is no such node the target is a random
+one. All of it is
 read off the events before the batch and the batch itself: what comes later can change nothing.
 Poursafaei, Huang, Pelrine, Rabbany, 2022, "Towards Better Evaluation for Dynamic Link Prediction", arXiv:2207.10128.
 Departs: the paper's historical and inductive negatives change the source as well; a kept source can also be ranked.

@@ -73,7 +73,8 @@ class Replay:
 class EventModel(StreamModel):
     """A method that predicts the next contacts of a stream.
 
-    A subclass writes `score_pairs`, and `reset` and `observe` if it remembers; what it remembers are buffers.
+    A subclass writes `score_pairs`, and `reset` and `observe` if it remembers. What must survive an evaluation in
+    the middle of an epoch are buffers; what is kept elsewhere is empty afterwards.
 
     against: the kind of negatives that it learns to tell contacts from
     """

@@ -93,7 +93,7 @@ class NAT(EventModel):
     """Scores a pair by the joint neighbourhood that both ends' tables hold.
 
     self_dim, ngh_dim, pos_dim: numbers of a node's own vector, of a slot's, and of a code's
-    near, far:  slots of the tables of hop 1 and of hop 2
+    near, far:  slots of the tables of hop 1 and of hop 2; powers of two, or primes
     alpha:      probability that a slot with another key is overwritten
     time, heads: width of the encoding of time, and heads of the pooling
     hash_seed:  of the hash function

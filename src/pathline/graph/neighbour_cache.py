@@ -8,8 +8,10 @@ A batch leaves what its entries would have left one after the other. Let the fat
 overwrite another key) be drawn first: the key of a place is then that of the last entry that could, or the old one, or,
 where the place was empty and none could, that of the first entry; and later entries of the same key renew it.
 Luo, Li, 2022, "Neighborhood-aware Scalable Temporal Network Representation Learning", arXiv:2209.01084.
-Departs: fates come from a hash of the entry's number and its place and not from a generator, so that evaluating twice,
-or resuming, meets the same ones; the event's numbers are stored in the slot, instead of an index into all events.
+Departs: the hash's seed is made odd, for an even one reaches a fraction of a table whose size is a power of two (4 of
+16 places); fates come from a hash of the entry's number and its place and not from a generator, so that evaluating
+twice, or resuming, meets the same ones; the event's numbers are stored in the slot, instead of an index into all
+events.
 """
 
 import torch
@@ -58,7 +60,7 @@ class NeighbourCache(nn.Module):
 
     def place(self, node: Tensor, key: Tensor) -> Tensor:
         """Where `key` lies in the table of `node`."""
-        first = self.seed % 100
+        first = self.seed % 100 | 1  # odd: of a power of two all places are used
         return node * self.slots + (key * first + key * key * (first + 1)) % self.slots
 
     def places(self, node: Tensor) -> Tensor:

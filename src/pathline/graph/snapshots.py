@@ -19,12 +19,11 @@ def both_ways(source: Tensor, target: Tensor, nodes: int) -> Tensor:
     return edge_index[:, edge_index[0] != edge_index[1]]
 
 
-def normalised_adjacency(edge_index: Tensor, nodes: int, weight: Tensor | None = None) -> Tensor:
+def normalised_adjacency(edge_index: Tensor, nodes: int) -> Tensor:
     """Ahat as a sparse (nodes, nodes) tensor; edge_index (2, E) without loops. A node without edges keeps its loop."""
     loops = torch.arange(nodes, device=edge_index.device).expand(2, -1)
-    weight = torch.ones(edge_index.shape[1], device=edge_index.device) if weight is None else weight
     edges = torch.cat([edge_index, loops], 1)
-    values = symmetric_edge_weights(edges, nodes, torch.cat([weight, torch.ones(nodes, device=weight.device)]))
+    values = symmetric_edge_weights(edges, nodes)
     return torch.sparse_coo_tensor(edges, values, (nodes, nodes), check_invariants=False).coalesce()
 
 

@@ -8,7 +8,8 @@ training too; and events are predicted 5 at once, or the contacts that make a tr
 hospital's contacts negatives are uniform. A tenth of the nodes is hidden: nobody learns from a contact of theirs.
 
 All arms see the same contacts, in the same order, with the same negatives, equally often; LinkTGN is as wide as fits in
-NAT's number of parameters. Speed is that of scoring and observing, one thread, on the same contacts of the simulator.
+NAT's number of parameters. Speed is that of scoring and observing the simulator's contacts in batches of
+100 (the predictions above are made 5 at once), in processor time of one thread; the rival loops over pairs in Python.
 """
 
 import time
@@ -38,7 +39,8 @@ KEPT, MEMORY, ONLINE = "NAT", "TGN", "joint neighbourhoods collected online"
 class KeptNeighbourhoods(Claim):
     """On contacts that close triangles NAT has an AP (active negatives) at least 0.03 above that of a TGN with as many
     parameters and epochs, and at least 0.02 above it on contacts of nodes hidden in training; it scores and observes at
-    least 3 times as many events a second as the same scores from neighbourhoods collected online."""
+    least 3 times as many events a second as the same network on neighbourhoods that are collected anew for every
+    question."""
 
     system = "nat"
     paper = (
@@ -46,7 +48,7 @@ class KeptNeighbourhoods(Claim):
         "faster than methods that build joint structure online"
     )
     metric, better = "average precision", "higher"
-    seeds = (3, 4, 5)  # 0 was seen with dropout and half the learning rate
+    seeds = (6, 7, 8)  # 0 and 3 to 5 were seen with tables of which a quarter was used
     require = (
         at_least(f"{KEPT}, triangles", 1, f"{MEMORY}, triangles", plus=0.03),
         at_least(f"{KEPT}, triangles, hidden nodes", 1, f"{MEMORY}, triangles, hidden nodes", plus=0.02),

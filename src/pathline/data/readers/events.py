@@ -81,7 +81,7 @@ def read_events(
 def read_affinities(path: Path, period: float | None = None, **options: Any) -> Affinities:
     """A file of events, at whose moments every `period` (in its unit of time) each node is asked for its next partners.
 
-    By default there are 40 periods, or fewer of a whole hour or day where that is near.
+    By default a day or an hour, if 20 to 400 of them fit, else a fortieth of the stream.
     """
     events = read_events(path, **options)
     if period is None:
