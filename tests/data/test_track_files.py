@@ -150,6 +150,8 @@ def test_a_folder_and_a_list_of_files_are_scenes_of_one_interval(tmp_path: Path)
     assert data.scenes == ("north", "south") and data.scene.tolist() == [0, 1] and len(data.agents) == 2
     both = pl.read([str(tmp_path / "north.csv"), str(tmp_path / "south.csv")], room="track")
     assert both.fingerprint() == data.fingerprint()
+    held = pl.read(str(tmp_path), room="track", hold_out="north", history=2, horizon=1, radius=0.7)
+    assert held.hold_out == "north" and held.radius == 0.7  # said of all files together
     write(tmp_path / "deep.csv", "frame,agent,x,y,z\n" + "".join(f"{f},1,{f},0,1\n" for f in range(40)))
     with pytest.raises(DataError, match="deep and north differ in dims"):
         read(tmp_path)
@@ -209,3 +211,13 @@ def test_options_that_tracks_do_not_have_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "frame,agent,x,y\n" + "".join(f"{f},1,{f},0\n" for f in range(60)))
     with pytest.raises(DataError, match="not read with --label-column"):
         read(path, label_column="x")
+
+
+def test_a_table_with_frames_and_times_is_asked_which_counts(tmp_path: Path) -> None:
+    rows = "".join(f"{frame},{frame / 25},a,{frame},0\n" for frame in range(30))
+    path = tmp_path / "both.csv"
+    path.write_text("frame,time,agent,x,y\n" + rows)
+    with pytest.raises(DataError, match="both 'frame' and 'time' say when"):
+        pl.read(str(path), room="track")
+    assert pl.read(str(path), room="track", interval=0.04).interval == 0.04
+    assert pl.read(str(path), room="track", time_column="time").interval == pytest.approx(0.04)

@@ -17,6 +17,7 @@ from pathline.track.baselines import ConstantVelocity
 from pathline.track.densities import binned, grid_centres
 from pathline.track.density_chain import DensityChain
 from pathline.track.flowchain import FlowChain
+from pathline.track.local_frame import HistoryEncoder
 
 GAUSS = math.log(2 * math.pi)
 
@@ -100,6 +101,39 @@ def test_without_index_samples_and_densities_are_one_law(kind: str) -> None:
         few = samples.states[0, :50, t]
         found = chain.log_density(few, torch.full((50,), t), c.expand(50, -1), start.expand(50, -1))
         assert torch.allclose(found, samples.log_density()[0, :50, t], atol=1e-3)
+    shares = samples.volumes[0, :50].cumsum(-1) / torch.arange(1, 5)
+    assert torch.allclose(samples.log_density(average=True)[0, :50], samples.base[0, :50, None] + shares, atol=1e-5)
+
+
+def test_the_encoder_sees_neighbours_and_not_their_padding() -> None:
+    data = tiny_tracks()
+    torch.manual_seed(0)
+    encoder = HistoryEncoder(data.dims, 8, 4)
+    given = data.gather(torch.arange(40))
+    unit = torch.tensor(1.0)
+    known = encoder(given, unit)
+    seen = given.past_observed[:, 1:].any(-1)
+    moved = given.past.clone()
+    moved[:, 1:] += seen[..., None, None] * 1.0
+    changed = (encoder(replace(given, past=moved), unit) - known).abs().amax(1) > 1e-5
+    assert torch.equal(changed, seen.any(1))
+    padded = given.past.clone()
+    padded[:, 1:] += ~given.past_observed[:, 1:, :, None] * 9.0
+    assert torch.equal(encoder(replace(given, past=padded), unit), known)
+
+
+def test_samples_of_velocities_are_weighed_by_densities_of_velocities() -> None:
+    torch.manual_seed(0)
+    method = FlowChain.for_data(tiny_tracks(), state="velocity", width=8, condition=4, hidden=8, index=0).eval()
+    given = tiny_tracks().gather(torch.arange(2))
+    forecast = method.densities(given, 200)
+    seen = given.future[:, 0, :2]
+    weights = method.importance(forecast, seen)
+    new = method._updated(forecast, seen, renormalise=False)[..., 0]
+    old = forecast.samples.log_density()[..., 2]
+    assert torch.allclose(weights, torch.softmax(new - old, 1)) and weights.std() > 0
+    with pytest.raises(MethodError, match="only with state='position'"):
+        method.update(forecast, seen)
 
 
 def test_the_transition_is_the_density_of_one_link() -> None:

@@ -9,26 +9,18 @@ from pathline.core.budget import steps
 from pathline.core.errors import MethodError
 from pathline.core.tiny import tiny_tracks
 from pathline.flow import chamfer
+from pathline.track import moflow
 from pathline.track.joint_rivals import FlowMatching, WinnerTakesAll
 from pathline.track.lessons import Lesson
 from pathline.track.moflow import MoFlow
 from pathline.track.scene import turned
+from tests.track.windows import awake, permuted, window
 
 SMALL = {"answers": 4, "width": 16, "candidates": 5}
 
 
 def made(cls=MoFlow, **config):
-    """A network that has forgotten that its head starts at 0."""
-    method = cls.seeded(tiny_tracks(), 0, **{**SMALL, **config})
-    torch.manual_seed(1)
-    for name, weight in method.named_parameters():
-        if name.endswith(("head.2.weight", "modulation.weight")):
-            torch.nn.init.normal_(weight, std=0.3)
-    return method.eval()
-
-
-def window(count=6):
-    return tiny_tracks().gather(torch.arange(0, 3 * count, 3))
+    return awake(cls, **{**SMALL, **config})
 
 
 def counted(network):
@@ -44,14 +36,9 @@ def distilled():
     return MoFlow.seeded(data.train, 0, **SMALL).fit(data.train, steps(60), seed=0, batch_size=32)
 
 
-def permuted(given, order):
-    names = ("past", "past_observed", "future", "future_observed", "agent")
-    return replace(given, **{name: getattr(given, name)[:, order] for name in names})
-
-
 @torch.no_grad()
 def test_permuting_agents_permutes_the_answers():
-    method, given, order = made(), window(), torch.tensor([2, 0, 1])
+    method, given, order = made(), window(6), torch.tensor([2, 0, 1])
     context = method.teacher.encode(method.scene(given))
     other = method.teacher.encode(method.scene(permuted(given, order)))
     y, t = torch.randn(len(given), 4, 3, 12), torch.rand(len(given))
@@ -65,7 +52,7 @@ def test_permuting_agents_permutes_the_answers():
 
 @torch.no_grad()
 def test_padding_never_influences_anybody():
-    method, given = made(), window()
+    method, given = made(), window(6)
     gone = torch.tensor([True, True, False])
     alone = replace(
         given,
@@ -86,7 +73,7 @@ def test_padding_never_influences_anybody():
 
 @torch.no_grad()
 def test_forecasts_turn_and_move_with_the_world():
-    method, given = made(), window()
+    method, given = made(), window(6)
     turn, shift = torch.tensor([0.6, 0.8]), torch.tensor([20.0, -4.0])
     past = (turned(given.past, turn) + shift) * given.past_observed[..., None]
     plain = method.forecast(given, 4).positions
@@ -98,13 +85,26 @@ def test_forecasts_turn_and_move_with_the_world():
 def test_training_does_not_look_at_answers_that_are_hidden():
     """Late on the path everything is hidden: then the loss does not depend on the noise."""
     method = made(distil=False, answers=2)
-    scene = method.scene(window())
+    scene = method.scene(window(6))
     context, late = method.teacher.encode(scene), torch.full((6,), 0.99)
     one, two = (torch.randn(6, 2, 3, 12) for _ in range(2))
     everything = torch.ones(6, dtype=torch.bool)
     hidden = [method.predict_data(context, y, late, hide=everything)[0] for y in (one, two)]
     shown = [method.predict_data(context, y, late)[0] for y in (one, two)]
     assert torch.equal(*hidden) and not torch.allclose(*shown)
+
+
+def test_the_loss_hides_answers_if_told_to(monkeypatch):
+    monkeypatch.setattr(moflow, "hidden", lambda t: torch.ones(len(t), dtype=torch.bool))
+    for hide, alike in ((True, True), (False, False)):
+        method = made(distil=False, hide=hide).train()
+        losses = []
+        for seed in (1, 2):  # other noise, the same times
+            drawn = torch.Generator().manual_seed(seed)
+            method.noise = lambda batch, agents, drawn=drawn, of=method: MoFlow.noise(of, batch, agents, drawn)
+            torch.manual_seed(0)
+            losses.append(method.loss(window(12))["regression"].item())
+        assert (losses[0] == losses[1]) is alike
 
 
 def test_the_loss_trains_the_winner_of_each_agent():
@@ -120,7 +120,7 @@ def test_the_loss_trains_the_winner_of_each_agent():
 
 
 def test_the_teacher_takes_ten_calls_and_the_student_one(distilled):
-    given, generator = window(), torch.Generator().manual_seed(0)
+    given, generator = window(6), torch.Generator().manual_seed(0)
     teacher, student = counted(distilled.teacher), counted(distilled.student)
     assert distilled.drawn(given, generator, by="teacher")[2] == len(teacher) == 10 and not student
     assert distilled.drawn(given, generator, by="teacher", steps=25)[2] == 25
@@ -178,7 +178,7 @@ def test_the_student_starts_as_the_teacher_at_time_0():
 
 
 def test_fewer_futures_are_the_likeliest(distilled):
-    given = window()
+    given = window(6)
     all_four, two = distilled.forecast(given, 4, seed=1), distilled.forecast(given, 2, seed=1)
     order = all_four.probability.argsort(dim=1, descending=True)[:, :2]
     rows = torch.arange(len(given))[:, None]
@@ -216,7 +216,7 @@ def test_settings_that_make_no_sense_are_refused():
     with pytest.raises(MethodError, match="has no student"):
         made(distil=False).distill(tiny_tracks(), steps(2))
     with pytest.raises(MethodError, match="no trained student"):
-        made().drawn(window(), torch.Generator(), by="student")
+        made().drawn(window(6), torch.Generator(), by="student")
 
 
 def test_rivals_are_the_same_network_without_the_idea():
@@ -225,7 +225,7 @@ def test_rivals_are_the_same_network_without_the_idea():
     plain = FlowMatching.seeded(tiny_tracks(), 0, width=16)
     sizes = [sum(p.numel() for p in method.teacher.parameters()) for method in (ours, fixed, plain)]
     assert sizes[0] == sizes[1] and sizes[2] == sizes[0] - 4 * 16  # the queries
-    given = window()
+    given = window(6)
     assert torch.equal(fixed.forecast(given, 4, seed=1).positions, fixed.forecast(given, 4, seed=2).positions)
     one, two = (plain.forecast(given, 4, seed=seed).positions for seed in (1, 2))
     assert not torch.equal(one, two)

@@ -16,22 +16,13 @@ from pathline.track.joint_rivals import MarginalDiffusion
 from pathline.track.modes import density_weights, distances, representatives
 from pathline.track.motiondiffuser import MotionDiffuser
 from pathline.track.scene import turned
+from tests.track.windows import awake, permuted, window
 
 SMALL = {"components": 4, "width": 16, "steps": 8, "draws": 12}
 
 
 def made(cls=MotionDiffuser, **config):
-    """A network that has forgotten that its head starts at 0."""
-    method = cls.seeded(tiny_tracks(), 0, **{**SMALL, **config})
-    torch.manual_seed(1)
-    for name, weight in method.named_parameters():
-        if name.endswith(("head.2.weight", "modulation.weight")):
-            torch.nn.init.normal_(weight, std=0.3)
-    return method.eval()
-
-
-def window(count=4):
-    return tiny_tracks().gather(torch.arange(0, 3 * count, 3))
+    return awake(cls, **{**SMALL, **config})
 
 
 def generator(seed=0):
@@ -44,14 +35,9 @@ def trained():
     return MotionDiffuser.seeded(data, 0, **SMALL).fit(data, steps(150), seed=0, batch_size=64, lr=3e-3)
 
 
-def permuted(given, order):
-    names = ("past", "past_observed", "future", "future_observed", "agent")
-    return replace(given, **{name: getattr(given, name)[:, order] for name in names})
-
-
 @torch.no_grad()
 def test_permuting_agents_and_their_noise_permutes_the_samples():
-    method, given, order = made(), window(), torch.tensor([1, 2, 0])
+    method, given, order = made(), window(4), torch.tensor([1, 2, 0])
     noise = torch.randn(4, 5, 3, 4)
     plain = method.draw(given, 5, generator(), start=noise)
     moved = method.draw(permuted(given, order), 5, generator(), start=noise[:, :, order])
@@ -61,7 +47,7 @@ def test_permuting_agents_and_their_noise_permutes_the_samples():
 
 @torch.no_grad()
 def test_samples_turn_and_move_with_the_world():
-    method, given = made(), window()
+    method, given = made(), window(4)
     turn, shift = torch.tensor([math.cos(2.0), math.sin(2.0)]), torch.tensor([3.0, -2.0])
     other = replace(given, past=(turned(given.past, turn) + shift) * given.past_observed[..., None])
     noise = torch.randn(4, 5, 3, 4)
@@ -74,7 +60,7 @@ def test_samples_turn_and_move_with_the_world():
 
 @torch.no_grad()
 def test_agents_see_each_other_while_they_are_drawn_unless_they_are_marginal():
-    given, noise = window(), torch.randn(4, 5, 3, 4)
+    given, noise = window(4), torch.randn(4, 5, 3, 4)
     other = noise.clone()
     other[:, :, 1] += 1.0
     for cls, joint in ((MotionDiffuser, True), (MarginalDiffusion, False)):
@@ -88,7 +74,7 @@ def test_agents_see_each_other_while_they_are_drawn_unless_they_are_marginal():
 
 @torch.no_grad()
 def test_absent_agents_stay_where_they_are_and_change_nobody():
-    method, given = made(), window()
+    method, given = made(), window(4)
     here = torch.tensor([True, True, False])
     alone = replace(
         given,
@@ -145,7 +131,7 @@ def test_exact_divergence_of_the_network_is_what_probes_average_to(trained):
 
 
 def test_no_weight_is_free_sampling_bit_for_bit(trained):
-    given, cost = window(), keep_apart(5.0)
+    given, cost = window(4), keep_apart(5.0)
     free = trained.draw(given, 6, generator())
     assert torch.equal(free, trained.draw(given, 6, generator(), cost, Steering(weight=0.0)))
     assert not torch.equal(free, trained.draw(given, 6, generator(), cost, Steering(weight=0.3)))
@@ -166,7 +152,7 @@ def test_costs_act_on_paths_in_the_world(trained):
 
 
 def test_new_noise_on_the_way_makes_other_samples_of_the_same_kind(trained):
-    given = window()
+    given = window(4)
     churned = made(churn=8.0)
     churned.load_state_dict(trained.state_dict())
     start = torch.randn(4, 200, 3, 4)
@@ -178,7 +164,7 @@ def test_new_noise_on_the_way_makes_other_samples_of_the_same_kind(trained):
 
 
 def test_forecasts_are_modes_with_probabilities(trained):
-    given = window()
+    given = window(4)
     found = trained.forecast(given, 6, seed=1)
     assert found.positions.shape == (4, 6, 3, 6, 2)
     assert torch.allclose(found.probability.sum(1), torch.ones(4))
@@ -188,7 +174,7 @@ def test_forecasts_are_modes_with_probabilities(trained):
 
 def test_modes_can_go_by_density_instead_of_counts(trained):
     """A draw that is far denser than the others is the first mode, however few draws are near it."""
-    given = window()
+    given = window(4)
     x = trained.draw(given, 12, generator())
     weights = density_weights(trained.log_probability(given, x, steps=4))
     assert torch.allclose(weights.sum(1), torch.ones(4)) and weights.amax(1).min() > 2 / 12
@@ -214,3 +200,11 @@ def test_validation_is_the_loss_at_fixed_noise(trained):
 def test_settings_that_make_no_sense_are_refused():
     with pytest.raises(MethodError, match="at least 2 steps"):
         MotionDiffuser.for_data(tiny_tracks(), steps=1)
+
+
+def test_the_loss_weighs_every_level_of_noise_alike():
+    """lambda c_out^2 = 1: a network that says 0 is off by 1 in units of sigma_data, whatever the noise."""
+    fresh = MotionDiffuser.seeded(tiny_tracks(), 0, **SMALL).train()
+    torch.manual_seed(0)
+    losses = torch.stack([fresh.loss(window(60)) for _ in range(20)]).detach()
+    assert losses.mean().item() == pytest.approx(1.0, abs=0.1)

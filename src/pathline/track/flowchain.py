@@ -6,8 +6,9 @@ moment when the next position arrives.
     a true x_s arrives:  the first term becomes log N(x_s^(i); x_s, var_s), the sum begins at s + 1;  no network
     training:  - mean_t log p(x_t | x_{t-1}, c)  - mean_t log p_t(x_t | c)
 
-Each f_t is a continuously indexed flow of three coupling layers. Its index is drawn, so that what the chain says is one
-draw of an unbiased estimate of the density; `log_density` averages sixteen. Use it where the future forks and the shape
+Each f_t is a continuously indexed flow of three coupling layers. Its index is drawn, so that the
+density of a sample is one draw of an estimate; `log_density`, which averages sixteen, is unbiased. There is no decay of
+weights. Use it where the future forks and the shape
 of the density matters, or where densities must follow observations at once; for a single best path it is no better than
 a regression.
 
@@ -169,19 +170,26 @@ class FlowChain(Tracker):
 
         To weigh the samples for an expectation, use `importance`.
         """
+        if self.state != "position":
+            raise MethodError(
+                "FlowChain: only with state='position' are densities updated; `importance` weighs samples"
+            )
+        return self._updated(forecast, seen, renormalise) - self.local.log_volume()[seen.shape[1] :]
+
+    def _updated(self, forecast: Forecasted, seen: Tensor, renormalise: bool) -> Tensor:
+        """As `update`, in the chain's own states."""
         step = seen.shape[1]
         if not 0 < step < self.horizon:
             raise MethodError(f"FlowChain: {step} positions were seen of a horizon of {self.horizon}; see 1 or more")
         with torch.no_grad():
             known = torch.nn.functional.pad(seen, (0, 0, 0, self.horizon - step))
             state = self._states(self.local.enter(known[:, None], forecast.frame)[:, 0])[:, step - 1]
-            found = self.chain.update(forecast.samples, step, state, renormalise, self.average)
-        return found - self.local.log_volume()[step:]
+            return self.chain.update(forecast.samples, step, state, renormalise, self.average)
 
     def importance(self, forecast: Forecasted, seen: Tensor) -> Tensor:
         """Weights of the samples given what was seen, (batch, samples), summing to 1: new over old density."""
-        updated = self.update(forecast, seen, renormalise=False)[..., 0]
-        return torch.softmax(updated - forecast.log_density[..., seen.shape[1]], 1)
+        updated = self._updated(forecast, seen, renormalise=False)[..., 0]
+        return torch.softmax(updated - forecast.samples.log_density(self.average)[..., seen.shape[1]], 1)
 
     def futures(self, past: Encounters, k: int, generator: torch.Generator) -> Futures:
         with self._drawing(generator):

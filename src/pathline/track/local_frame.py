@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pathline.data.tracks import Encounters, Tracks
-from pathline.track.point import heading, turned
+from pathline.track.point import heading, into_frame
 
 RECENT = 4  # steps
 
@@ -56,10 +56,10 @@ class LocalFuture(nn.Module):
 
     def enter(self, world: Tensor, frame: Frame) -> Tensor:
         """(batch, k, horizon, dims) -> the same, local."""
-        return turned(world - frame.straight(self.horizon), frame.direction) / self.scale[:, None]
+        return into_frame(world - frame.straight(self.horizon), frame.direction) / self.scale[:, None]
 
     def leave(self, local: Tensor, frame: Frame) -> Tensor:
-        return turned(local * self.scale[:, None], frame.direction, back=True) + frame.straight(self.horizon)
+        return into_frame(local * self.scale[:, None], frame.direction, back=True) + frame.straight(self.horizon)
 
     def log_volume(self) -> Tensor:
         """What a local log-density has to lose to become one per metre^dims, (horizon,)."""
@@ -82,7 +82,7 @@ class HistoryEncoder(nn.Module):
     def forward(self, window: Encounters, typical_step: Tensor) -> Tensor:
         """(batch, condition)."""
         frame = Frame.of(window)
-        past = turned(window.past - frame.origin[:, None, None], frame.direction) / typical_step
+        past = into_frame(window.past - frame.origin[:, None, None], frame.direction) / typical_step
         mine = past[:, 0]
         velocity = torch.nn.functional.pad(mine.diff(dim=1), (0, 0, 1, 0))
         acceleration = torch.nn.functional.pad(velocity[:, 1:].diff(dim=1), (0, 0, 2, 0))

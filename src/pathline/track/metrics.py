@@ -19,7 +19,7 @@ def displacement(futures: Tensor, truth: Tensor, observed: Tensor) -> tuple[Tens
     distance = (futures - truth[:, None]).norm(dim=-1)
     seen = observed[:, None].to(distance.dtype).expand_as(distance)
     average = (distance * seen).sum(-1) / seen.sum(-1)
-    last = (seen * torch.arange(1, seen.shape[-1] + 1, dtype=seen.dtype)).argmax(-1)
+    last = (seen * torch.arange(1, seen.shape[-1] + 1, dtype=seen.dtype, device=seen.device)).argmax(-1)
     final = distance.gather(-1, last[..., None])[..., 0]
     return average, torch.where(seen.any(-1), final, torch.nan)
 
@@ -64,6 +64,6 @@ def calibration_error(levels: Tensor, bins: int = 10) -> Tensor:
 
     The region of the q densest samples should hold the truth a share q of the time.
     """
-    nominal = torch.arange(1, bins, dtype=torch.float64) / bins
+    nominal = torch.arange(1, bins, dtype=torch.float64, device=levels.device) / bins
     covered = (levels.double().flatten()[:, None] <= nominal).double().mean(0)
     return (covered - nominal).abs().mean()

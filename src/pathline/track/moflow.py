@@ -15,7 +15,8 @@ Fu, Yan, Wang, Li, Liao, 2025, "MoFlow: One-Step Flow Matching for Human Traject
 Likelihood Estimation based Distillation", arXiv:2503.09950.
 Departs: agents carry no index, so permuting them permutes the answers, and live in frames of their own; the student
 starts with the teacher's modulation at t = 0 and has scores, which learn which answer is nearest to the truth without
-moving the answers (the authors' has none); losses are means where the paper's equations sum, as in the authors' code.
+moving the answers (the authors' has none); losses are means where the paper's equations sum, as in the authors' code,
+and w = 1 for the direct reading, whose velocity would have 1 / (1 - t)^2; what is hidden in training is whole windows.
 """
 
 import time

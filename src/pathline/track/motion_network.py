@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from pathline.core.errors import MethodError
+
 CELLS = ("gru", "lstm", "rnn", "transformer")
 DECODERS = ("direct", "zeros", "autoregressive")
 
@@ -21,11 +23,13 @@ class MotionNetwork(nn.Module):
     ) -> None:
         super().__init__()
         if cell not in CELLS:
-            raise ValueError(f"there is no cell '{cell}'; there are {', '.join(CELLS)}")
+            raise MethodError(f"there is no cell '{cell}'; there are {', '.join(CELLS)}")
         if decoder not in DECODERS:
-            raise ValueError(f"there is no decoder '{decoder}'; there are {', '.join(DECODERS)}")
+            raise MethodError(f"there is no decoder '{decoder}'; there are {', '.join(DECODERS)}")
+        if cell == "transformer" and width % 4:
+            raise MethodError(f"a transformer of 4 heads needs a width that is a multiple of 4, not {width}")
         if cell == "transformer" and decoder != "direct":
-            raise ValueError("a transformer has no state to run on from: its decoder is 'direct'")
+            raise MethodError("a transformer has no state to run on from: its decoder is 'direct'")
         self.dims, self.horizon, self.decoder, self.cell = dims, horizon, decoder, cell
         self.decode: nn.Module | None = None
         if cell == "transformer":

@@ -15,7 +15,8 @@ Log-probabilities compare futures of one window only.
 
 Jiang, Cornman, Park, Sapp, Zhou, Anguelov, 2023, "MotionDiffuser: Controllable Multi-Agent Motion Prediction using
 Diffusion", arXiv:2306.03083 (no code is public).
-Departs: there are no maps in this room; how gradients of costs are scaled is ours (`flow.cost_guidance`); 16 steps.
+Departs: there are no maps in this room; modes are weighed by counts (`modes.density_weights` weighs by density); how
+gradients of costs are scaled is ours (`flow.cost_guidance`); 16 steps.
 """
 
 from typing import Any

@@ -42,12 +42,12 @@ class PointTracker(Tracker):
         noise = torch.randn(len(path), k, self.horizon * self.dims, generator=generator, device=path.device)
         noise[:, 0] = 0
         error = (noise @ self.error_factor.T).unflatten(2, (self.horizon, self.dims))
-        positions = path[:, None] + turned(error, heading(past), back=True)
+        positions = path[:, None] + into_frame(error, heading(past), back=True)
         log_density = self._log_density_of(error)
         return equally_likely(positions[:, :, None], log_density)
 
     def log_density(self, window: Encounters, generator: torch.Generator) -> Tensor:
-        error = turned((window.future[:, 0] - self.path(window))[:, None], heading(window))
+        error = into_frame((window.future[:, 0] - self.path(window))[:, None], heading(window))
         return self._log_density_of(error)[:, 0]
 
     def _log_density_of(self, error: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class PointTracker(Tracker):
                 assert isinstance(window, Encounters)
                 window = window.to(self.device)
                 missed = (window.future[:, 0] - self.path(window))[:, None]
-                error = turned(missed, heading(window)).flatten(1).double().cpu()
+                error = into_frame(missed, heading(window)).flatten(1).double().cpu()
                 total += error.T @ error
                 count += len(error)
                 if count >= MOST_WINDOWS:
@@ -114,7 +114,7 @@ def heading(window: Encounters) -> Tensor:
     return torch.where(length > 1e-6, moved / length.clamp(min=1e-6), east)
 
 
-def turned(vectors: Tensor, direction: Tensor, back: bool = False) -> Tensor:
+def into_frame(vectors: Tensor, direction: Tensor, back: bool = False) -> Tensor:
     """(batch, k, horizon, dims) into the frame whose first axis is `direction` (batch, 2), or back from it."""
     cos, sin = direction[:, 0, None, None], direction[:, 1, None, None]
     if back:

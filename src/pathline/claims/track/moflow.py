@@ -7,7 +7,7 @@ regressor's six come out of one set; the student is asked with fresh latents.
 Latency is the median of a window of 64 encounters, one call after the other, teacher and student in turn; that of one
 encounter and of a teacher of 100 steps is recorded. The share of the busiest answer says whether a few win all.
 
-Options were chosen on seed 100 and on the validation part.
+Options were chosen on seed 100 and on the validation part. Neither the crossing nor the scene hotel is part of this.
 """
 
 import time
@@ -61,7 +61,9 @@ class OneOfSix(Claim):
     tried = (
         "On the pilot seed, after 350 steps, plain flow matching that reads its output as a velocity or scaled was "
         "worse (minADE 9.1 and 1.3 m), and from -1 to 1 it answered with the mean (0.63 m); by step and axis, as here, "
-        "0.47 m. With that scaling the teacher was more diverse than regression, but less accurate than without it."
+        "0.47 m. With that scaling the teacher was more diverse than regression, but less accurate than without it. "
+        "Diversity is above that of regression in the mean (0.884 against 0.882 m) and on seeds 0 and 2, not on 1. "
+        "Latencies were measured while other programs ran: 6.4, 8.5 and 13.8 times."
     )
 
     def run(self, seed: int) -> dict[str, float]:

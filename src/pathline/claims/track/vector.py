@@ -1,8 +1,9 @@
 """VECTOR on simulated flights: velocities know no place, so a volume that no training flight has seen costs nothing.
 
 All networks have the same cells, size, steps and batches; the positions' one is given absolute positions, as in the
-paper, and a third, given positions relative to the last, shows what it is that matters. The test flights are flown
-twice, where the training flights were and moved by (60, -40, 25) m. The learning rate was chosen on seed 100, by the
+paper, and a third, given positions relative to the last, shows what it is that matters. Of the test flights
+every third window counts, where the training flights were and moved by (60, -40, 25) m; the Kalman filter is that of
+constant acceleration. The learning rate was chosen on seed 100, by the
 validation flights, for velocities and for positions each by itself (0.001, 0.003, 0.01); it is the same, and the third
 network has it too.
 """

@@ -1,12 +1,13 @@
 """Tracks from tables: one row per agent and moment.
 
 With a header, columns are known by their names: who (agent, id, track, ...), when (frame, or time as seconds or dates),
-where (x, y[, z], or latitude, longitude[, elevation]) and, if there are several, in which scene. Without one, four or
+where (x, y[, z], or latitude, longitude) and, if there are several, in which scene. Without one, four or
 five numbers a row are frame, agent, x, y[, z] (the ETH and UCY files), eight are a TUM trajectory (seconds, x, y, z,
 quaternion) and twelve a KITTI pose matrix. EuRoC's csv is known by its header.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,14 @@ def read_tracks(path: str | Path | list[Path], **options: Any) -> Tracks:
 def _several(paths: Sequence[Path], name: str | None = None, **options: Any) -> Tracks:
     from pathline.data.readers.gpx import read_gpx
 
+    whole = {name: options.pop(name) for name in ("hold_out", "stride", "radius") if name in options}
     if "interval" not in options:  # all files share one: that of the first
         first = read_gpx(paths[0], **options) if paths[0].suffix.lower() == ".gpx" else read_tracks(paths[0], **options)
         options["interval"] = first.interval
     read = [
         read_gpx(path, **options) if path.suffix.lower() == ".gpx" else read_tracks(path, **options) for path in paths
     ]
-    return joined(read, [path.stem for path in paths], name or paths[0].parent.name)
+    return replace(joined(read, [path.stem for path in paths], name or paths[0].parent.name), **whole)
 
 
 def joined(parts: Sequence[Tracks], labels: Sequence[str], name: str) -> Tracks:
@@ -204,6 +206,11 @@ def tracks_from_table(
         raise DataError(
             f"{file}: no column says when: name one 'frame' or 'time', or name yours with --time-column; the file has "
             f"{', '.join(map(str, table.columns[:8]))}"
+        )
+    if when is not None and frame is not None and interval is None:
+        raise DataError(
+            f"{file}: both '{frame}' and '{when}' say when: take one with --time-column {when}, or say how long a "
+            "frame lasts with --interval"
         )
     where, geographic = _where(table, file)
     table = table.reset_index(drop=True)
