@@ -3,7 +3,7 @@
 A template is a stroke in a plane, drawn at unit size. A user draws it at a speed, size and tilt of their own; the hand
 turns with the stroke. At 50 samples a second,
     angular velocity  w = vee(R^T dR/dt)                 rad/s, in the frame of the sensor
-    acceleration      a = R^T (d^2 p/dt^2 + g e_z) + b   m/s^2, with gravity, bias b and noise
+    acceleration      a = R^T (d^2 p/dt^2 + g e_y) + b   m/s^2, with gravity (y is upwards), bias b and noise
 with R the orientation of the hand. Twelve classes: circles both ways, triangle, square, V, Z, eight, four straight
 strokes, and a push.
 """

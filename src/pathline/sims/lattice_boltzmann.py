@@ -84,7 +84,12 @@ class Lattice:
     ) -> None:
         if solid.ndim != 3 or solid.dtype != torch.bool or not viscosity > 0:
             raise ValueError("a lattice needs obstacles (items, height, width) of bool and a viscosity above 0")
-        self.viscosity, self.inflow, self.rate = viscosity, inflow, 1 / (3 * viscosity + 0.5)
+        if inflow is not None and tuple(inflow.shape) not in ((solid.shape[1],), (len(solid), solid.shape[1])):
+            raise ValueError(
+                f"the inflow has shape {tuple(inflow.shape)}; expected ({solid.shape[1]},) or "
+                f"({len(solid)}, {solid.shape[1]}): a velocity for each row of cells"
+            )
+        self.inflow, self.rate = inflow, 1 / (3 * viscosity + 0.5)
         c = C.double()
         self.moments_of = torch.cat([torch.ones(1, 9), c]).to(dtype)
         squares = torch.stack([4.5 * c[0] ** 2 - 1.5, 9 * c[0] * c[1], 4.5 * c[1] ** 2 - 1.5])
@@ -168,6 +173,7 @@ def steady_flow(
     Raises ValueError for a flow that diverges.
     """
     items, height, width = solid.shape
+    longest = max(every, longest // every * every)  # the last look is at the last step
     inflow = parabola(height, peak)
     start = torch.stack([inflow[:, None].expand(height, width), torch.zeros(height, width, dtype=torch.float64)])
     lattice = Lattice(solid, viscosity, inflow, start, dtype)

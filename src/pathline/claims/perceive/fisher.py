@@ -37,7 +37,9 @@ ARMS = {
 class CompactAndFarApart(Claim):
     """On gestures of 24 users who were not in the training data, a bidirectional GRU with Fisher's criterion has at
     least half a point more accuracy than the same network with cross-entropy alone in the mean over five draws, more on
-    at least four of them, and at least 1.5 times the ratio of scatter between to within classes."""
+    at least four of them, and at least 1.5 times the ratio of scatter between to within classes. Recorded beside
+    them: a linear classifier on summaries, better than all networks on every draw (0.940 against 0.876); center loss,
+    better than F-BGRU on four of five; and F-BLSTM, worse than BLSTM on four of five."""
 
     system, baselines = "fisher", ("linear-classifier",)
     paper = "F-BLSTM and F-BGRU beat BLSTM and BGRU by a point or so on three sets of mobile gestures"
