@@ -14,11 +14,13 @@ PAIRS = (
     "torchgfn",
     "egnn_pytorch",
     "pyg_meshgraphnet",
+    "pyg_temporal",
     "torchvision_raft",
     "seisbench",
     "networkx",
     "graphriccicurvature",
     "pyg_gcn",
+    "pyg_tgn",
 )
 
 

@@ -38,6 +38,11 @@ FILE: Mapping[str, Any] = {
     "field": Annotated[str | None, typer.Option(help="The field on a mesh that is predicted, such as velocity.")],
     "nodes": Annotated[Path | None, typer.Option(help="Table of nodes beside an edge list: column id and facts.")],
     "graphs": Annotated[Path | None, typer.Option(help="Table of graphs beside edge lists: column graph and facts.")],
+    "period": Annotated[float | None, typer.Option(help="Of affinities: time from one question to the next.")],
+    "directed": Annotated[
+        int | None, typer.Option(help="Of events: 1 if from u to v is another thing than from v to u, else 0.")
+    ],
+    "gap": Annotated[float | None, typer.Option(help="Of tracks: seconds without a position that are filled in.")],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.
@@ -46,8 +51,12 @@ SHAPE: Mapping[str, Any] = {
         Path | None, typer.Option(help="csv matrix of edge weights between the sensors, without header.")
     ],
     "history": Annotated[int | None, typer.Option(help="Steps a forecast looks back on.")],
-    "hold_out": Annotated[str | None, typer.Option(help="A time that nobody learns from: middle, none, or a time.")],
+    "hold_out": Annotated[str | None, typer.Option(help="A time or scene to leave out: middle, none, or its name.")],
     "horizon": Annotated[int | None, typer.Option(help="Steps a forecast looks ahead.")],
+    "density": Annotated[float | None, typer.Option(help="To recover: the share of entries that is seen.")],
+    "protocol": Annotated[
+        str | None, typer.Option(help="To recover: what is hidden: entries, snapshots (whole times), or forecast.")
+    ],
 }
 
 

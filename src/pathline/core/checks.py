@@ -16,18 +16,22 @@ from pathline.core.budget import Budget
 from pathline.core.errors import DataError
 from pathline.core.method import Method
 from pathline.core.tiny import WRONG_CONTAINER, tiny_of
+from pathline.data.affinities import Affinities
 from pathline.data.clips import Clips
 from pathline.data.container import Split
 from pathline.data.environment import Environment
 from pathline.data.equation import Equation
+from pathline.data.events import Events
 from pathline.data.fields import Fields
 from pathline.data.graph_batch import GraphData
+from pathline.data.graph_signal import GraphSignal
 from pathline.data.meshes import Meshes
 from pathline.data.pairs import Pairs
 from pathline.data.samples import Samples
 from pathline.data.sequences import Sequences
 from pathline.data.series import Series
 from pathline.data.snapshots import Snapshots
+from pathline.data.tracks import Tracks
 from pathline.data.waveforms import Waveforms
 
 STEPS = 40
@@ -155,6 +159,9 @@ def _misshapen(data: Any) -> Any:
             "nodes": data.nodes[:-1],
         }
         return replace(data, **shorter, adjacency=adjacency, positions=None, name="odd-series")
+    if isinstance(data, GraphSignal):
+        one_less: dict[str, Any] = {"values": data.values[:-1], "seen": data.seen[:-1], "asked": None}
+        return replace(data, **one_less, adjacency=None, positions=None, nodes=(), name="odd-signal")
     if isinstance(data, Samples):
         return replace(data, values=data.values[..., :-1], columns=(), name="odd-samples")
     if isinstance(data, Snapshots):
@@ -163,6 +170,10 @@ def _misshapen(data: Any) -> Any:
         assert data.inputs is not None and data.inside is not None
         fewer: dict[str, Any] = {name: getattr(data, name)[..., :-1, :] for name in ("values", "inputs", "inside")}
         return replace(data, **fewer, y=None, name="odd-fields")
+    if isinstance(data, Events):
+        return replace(data, features=torch.ones(len(data.source), 2), name="odd-events")
+    if isinstance(data, Affinities):
+        return replace(data, events=replace(_misshapen(data.events), name="odd-affinities"), name="odd-affinities")
     if isinstance(data, Waveforms):
         return replace(data, rate=data.rate / 2, name="odd-waveforms")
     if isinstance(data, Environment):
@@ -183,6 +194,9 @@ def _misshapen(data: Any) -> Any:
     if isinstance(data, GraphData):
         wider: dict[str, Any] = {"features": torch.ones(data.node_count, data.width + 1)}
         return replace(data, **wider, name="odd-graph")
+    if isinstance(data, Tracks):
+        higher = torch.cat([data.positions, data.positions[..., :1]], -1)
+        return replace(data, positions=higher, name="odd-tracks")
     more = torch.ones(*data.positions.shape[:3:2], 3)
     return replace(data, features=more, name="odd-rollouts")
 

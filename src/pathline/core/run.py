@@ -191,7 +191,8 @@ def _open_for(record: dict[str, Any], cls: type[Method], data: str | list[str], 
     if data != own.get("name") and str(data).endswith(".h5ad"):
         kept["like"] = own.get("name")  # genes are reduced as they were for the run
     if isinstance(data, str) and data in sets.facts():
-        kept = {name: value for name, value in kept.items() if name in ("history", "horizon", "hold_out", "task")}
+        cutting = ("history", "horizon", "hold_out", "density", "protocol", "task")
+        kept = {name: value for name, value in kept.items() if name in cutting}
     return open_data(data, cls.room, cls.container.__name__, **{**kept, **read})
 
 

@@ -10,11 +10,13 @@ from pathline.data import sets
 # The containers of each room. Where there are several, a file's ending says which, or else the task.
 CONTAINERS: dict[str, tuple[str, ...]] = {
     "compose": ("Environment",),
-    "forecast": ("Series",),
+    "forecast": ("Series", "GraphSignal"),
+    "events": ("Events", "Affinities"),
     "generate": ("Samples",),
     "graphs": ("Graph", "Links", "Graphs", "Hypergraph"),
     "perceive": ("Waveforms", "Pairs", "Clips", "Sequences"),
     "simulate": ("Rollouts", "Meshes", "Fields", "Equation"),
+    "track": ("Tracks",),
     "transport": ("Snapshots",),
 }
 TASKS: dict[str, dict[str, str]] = {
@@ -25,6 +27,8 @@ TASKS: dict[str, dict[str, str]] = {
         "predict-links": "Links",
         "label-incidences": "Hypergraph",
     },
+    "forecast": {"forecast": "Series", "recover": "GraphSignal"},
+    "events": {"links": "Events", "affinity": "Affinities"},
     "simulate": {"bodies": "Rollouts", "meshes": "Meshes", "fields": "Fields", "equation": "Equation"},
     "perceive": {"pick": "Waveforms", "flow": "Pairs", "next-frames": "Clips", "classify": "Sequences"},
 }
@@ -82,6 +86,11 @@ def open_data(name: str | list[str], room: str, container: str | None = None, **
         data = data.with_window(history or data.history, horizon or data.horizon)
     if hold_out := options.pop("hold_out", None):
         data = replace(data, hold_out=hold_out)
+    hiding = {name: options.pop(name) for name in ("density", "protocol") if name in options}
+    if hiding and type(data).__name__ == "GraphSignal":
+        data = replace(data, **hiding)
+    elif hiding:
+        raise DataError(f"'{name}' is read without --{next(iter(hiding))}; that goes with --task recover")
     if options:
         raise DataError(f"'{name}' is built in and is not read with {', '.join(options)}; that is for files")
     return data

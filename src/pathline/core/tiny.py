@@ -6,13 +6,16 @@ from typing import Any
 
 import torch
 
+from pathline.data.affinities import Affinities
 from pathline.data.clips import Clips
 from pathline.data.environment import Environment
 from pathline.data.equation import Equation
+from pathline.data.events import Events
 from pathline.data.fields import Fields
 from pathline.data.graph import Graph
 from pathline.data.graph_batch import GraphData
 from pathline.data.graph_list import Graphs, graphs_of
+from pathline.data.graph_signal import GraphSignal
 from pathline.data.hypergraph import Hypergraph
 from pathline.data.links import Links
 from pathline.data.meshes import Meshes
@@ -22,6 +25,7 @@ from pathline.data.samples import Samples
 from pathline.data.sequences import Sequences
 from pathline.data.series import Series
 from pathline.data.snapshots import Snapshots, snapshots_of
+from pathline.data.tracks import Tracks
 from pathline.data.waveforms import Waveforms
 from pathline.sims.environments.continuous import ContinuousEnvironment
 
@@ -44,6 +48,21 @@ def tiny_series() -> Series:
         history=6,
         horizon=4,
         name="tiny-series",
+    )
+
+
+def tiny_signal() -> GraphSignal:
+    """Twenty-four steps of a wave that runs along a ring of ten nodes, with noise."""
+    generator = torch.Generator().manual_seed(0)
+    angle = 2 * torch.pi * torch.arange(10) / 10
+    values = torch.sin(angle[:, None] - 0.5 * torch.arange(24)) + 0.1 * torch.randn(10, 24, generator=generator)
+    ring = torch.roll(torch.eye(10), 1, dims=1)
+    return GraphSignal(
+        values=values,
+        seen=torch.ones(10, 24, dtype=torch.bool),
+        adjacency=ring + ring.T,
+        positions=torch.stack([angle.cos(), angle.sin()], 1),
+        name="tiny-signal",
     )
 
 
@@ -273,10 +292,59 @@ def tiny_of(cls: Any) -> list[Any]:
     return [TINY[cls.container]()]
 
 
+def tiny_events() -> Events:
+    """Twelve nodes that mostly meet their neighbours on a ring, 260 times at whole seconds of the year 2010."""
+    generator = torch.Generator().manual_seed(0)
+    source = torch.randint(0, 12, (260,), generator=generator)
+    hop = torch.where(torch.rand(260, generator=generator) < 0.8, 1, torch.randint(2, 11, (260,), generator=generator))
+    return Events(
+        source=source,
+        target=(source + hop) % 12,
+        time=1_291_597_340 + torch.randint(0, 40, (260,), generator=generator).cumsum(0),
+        nodes=12,
+        directed=False,
+        name="tiny-events",
+    )
+
+
+def tiny_affinities() -> Affinities:
+    """Whom the nodes of the tiny events meet in the next five minutes, asked every five minutes."""
+    return Affinities(events=tiny_events(), period=300.0, name="tiny-affinities")
+
+
+def tiny_tracks() -> Tracks:
+    """Twelve scenes of four walkers on arcs of several speeds and turns, who come and go; 16 steps of 0.4 s."""
+    generator = torch.Generator().manual_seed(0)
+    start, (speed, angle, turn) = (
+        10 * torch.rand(48, 1, 2, generator=generator),
+        torch.rand(3, 48, 1, generator=generator),
+    )
+    course = 2 * torch.pi * angle + 0.2 * (turn - 0.5) * torch.arange(16)
+    moved = 0.4 * (0.5 + speed)[..., None] * torch.stack([course.cos(), course.sin()], -1)
+    positions = start + moved.cumsum(1) + 0.01 * torch.randn(48, 16, 2, generator=generator)
+    observed = torch.ones(48, 16, dtype=torch.bool)
+    observed[::4, 14:] = False
+    return Tracks(
+        positions=positions,
+        observed=observed,
+        interval=0.4,
+        first=torch.arange(48) % 3,
+        scene=torch.arange(48) // 4,
+        scenes=tuple(f"square {i}" for i in range(12)),
+        history=5,
+        horizon=6,
+        neighbours=2,
+        name="tiny-tracks",
+    )
+
+
 TINY: dict[type, Callable[[], Any]] = {
     Series: tiny_series,
+    GraphSignal: tiny_signal,
     Samples: tiny_samples,
     Pairs: tiny_pairs,
+    Events: tiny_events,
+    Affinities: tiny_affinities,
     Rollouts: tiny_rollouts,
     Fields: tiny_fields,
     Meshes: tiny_meshes,
@@ -286,13 +354,17 @@ TINY: dict[type, Callable[[], Any]] = {
     Sequences: tiny_sequences,
     Environment: tiny_environment,
     Equation: tiny_equation,
+    Tracks: tiny_tracks,
     ContinuousEnvironment: tiny_densities,
     GraphData: tiny_graph,
 }
 WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
     Series: tiny_samples,
+    GraphSignal: tiny_series,
     Samples: tiny_series,
     Pairs: tiny_samples,
+    Events: tiny_samples,
+    Affinities: tiny_samples,
     Rollouts: tiny_samples,
     Fields: tiny_samples,
     Meshes: tiny_samples,
@@ -302,6 +374,7 @@ WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
     Sequences: tiny_samples,
     Environment: tiny_samples,
     Equation: tiny_samples,
+    Tracks: tiny_samples,
     ContinuousEnvironment: tiny_samples,
     GraphData: tiny_samples,
 }

@@ -8,14 +8,23 @@ from pathline.graph.adjacency import (
     dense_adjacency,
     edges_of,
     gaussian_kernel,
+    hop_distances,
     laplacian,
+    largest_eigenvalue,
     random_walk,
     random_walk_pair,
     scaled_laplacian,
     symmetric,
     symmetric_edge_weights,
 )
-from pathline.graph.build import complete_graph, disjoint_union, knn_graph, radius_graph, repeat_graph
+from pathline.graph.build import (
+    complete_graph,
+    disjoint_union,
+    knn_graph,
+    lattice_graph,
+    radius_graph,
+    repeat_graph,
+)
 from pathline.graph.curvature import balanced_forman, ollivier_ricci
 from pathline.graph.hops import distance_matrix, hop_sets
 from pathline.graph.links import both_ways, links_of, split_links
@@ -54,10 +63,13 @@ __all__ = [
     "euler_characteristic",
     "gaussian_kernel",
     "gcn_weights",
+    "hop_distances",
     "hop_sets",
     "incoming",
     "knn_graph",
     "laplacian",
+    "largest_eigenvalue",
+    "lattice_graph",
     "links_of",
     "mesh_edges",
     "node2vec",

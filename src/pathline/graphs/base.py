@@ -273,7 +273,7 @@ class LearnedGraphModel(GraphModel):
         reduce = segment_sum if self.pooling == "sum" else segment_mean
         return reduce(h, batch.graph, batch.graphs)
 
-    def read(self, h: Tensor, batch: GraphBatch) -> Tensor:
+    def readout(self, h: Tensor, batch: GraphBatch) -> Tensor:
         """Answers of encoded nodes: (m, answers), or (m,) for links; targets are standardised."""
         if self.task == "classify-nodes":
             answer: Tensor = self.head(h if batch.items is None else h[batch.items])
@@ -289,8 +289,8 @@ class LearnedGraphModel(GraphModel):
         return answer
 
     def forward(self, batch: GraphBatch) -> Tensor:
-        """`read` of what was encoded."""
-        return self.read(self.encode(self.features(batch), batch), batch)
+        """`readout` of what was encoded."""
+        return self.readout(self.encode(self.features(batch), batch), batch)
 
     def scores(self, batch: GraphBatch) -> Tensor:
         answer: Tensor = self(batch)
