@@ -14,9 +14,14 @@ PAIRS = (
     "torchgfn",
     "egnn_pytorch",
     "pyg_meshgraphnet",
+    "pyg_temporal",
     "torchvision_raft",
     "seisbench",
     "recbole",
+    "networkx",
+    "graphriccicurvature",
+    "pyg_gcn",
+    "pyg_tgn",
 )
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from pathline.core import catalog
-from pathline.core.checks import CHECKS, TINY
+from pathline.core.checks import CHECKS
+from pathline.core.tiny import tiny_of
 
 BUILT = [entry.key for entry in catalog.methods(built=True)]
 
@@ -12,4 +13,5 @@ BUILT = [entry.key for entry in catalog.methods(built=True)]
 @pytest.mark.parametrize("key", BUILT)
 def test_every_method_keeps_the_contract(key, check):
     cls = catalog.method(key)
-    check(cls, TINY[cls.container]())
+    for tiny in tiny_of(cls):
+        check(cls, tiny)

@@ -12,7 +12,6 @@ from pathline.core import catalog
 from pathline.core.claim import read_evidence
 
 EVIDENCE = {item.key: item for item in read_evidence()}
-SCENES = {"reynoldsflow"}  # learn from scenes that a simulator draws from the seed, which are no container
 
 
 @pytest.mark.parametrize("key", EVIDENCE)
@@ -20,7 +19,7 @@ def test_evidence_is_whole_and_its_verdict_follows_from_its_numbers(key):
     item, claim = EVIDENCE[key], claims.claim(key)
     entry = catalog.entry(key)
     assert (item.number, item.room) == (entry.number, entry.room)
-    assert len(item.seeds) >= 3 and (item.data or key in SCENES) and item.versions["torch"]
+    assert len(item.seeds) >= 3 and item.data and item.versions["torch"]
     assert all(len(values) == len(item.seeds) for values in item.arms.values())
     assert all(math.isfinite(value) for values in item.arms.values() for value in values)
     if not item.stale:

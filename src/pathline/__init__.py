@@ -22,10 +22,17 @@ if TYPE_CHECKING:
     from pathline.core.errors import DataError, MethodError, PathlineError
     from pathline.core.method import Method, Recipe
     from pathline.core.source import read
+    from pathline.data.affinities import Affinities
     from pathline.data.clips import Clips
     from pathline.data.equation import Equation
+    from pathline.data.events import Events
     from pathline.data.fields import Fields
+    from pathline.data.graph import Graph
+    from pathline.data.graph_list import Graphs
+    from pathline.data.graph_signal import GraphSignal
+    from pathline.data.hypergraph import Hypergraph
     from pathline.data.interactions import Interactions
+    from pathline.data.links import Links
     from pathline.data.meshes import Meshes
     from pathline.data.pairs import Pairs
     from pathline.data.rollouts import Rollouts
@@ -34,18 +41,26 @@ if TYPE_CHECKING:
     from pathline.data.series import Series
     from pathline.data.sets import load
     from pathline.data.snapshots import Snapshots
+    from pathline.data.tracks import Tracks
     from pathline.data.waveforms import Waveforms
 
 __version__ = "0.1.0"
 __all__ = [
+    "Affinities",
     "Budget",
     "Claim",
     "Clips",
     "DataError",
     "Equation",
+    "Events",
     "Fields",
+    "Graph",
+    "GraphSignal",
+    "Graphs",
+    "Hypergraph",
     "Interactions",
     "Leaderboard",
+    "Links",
     "Meshes",
     "Method",
     "MethodError",
@@ -57,6 +72,7 @@ __all__ = [
     "Sequences",
     "Series",
     "Snapshots",
+    "Tracks",
     "Waveforms",
     "at_least",
     "at_most",
@@ -81,8 +97,15 @@ _HOMES = {
     "core.method": ("Method", "Recipe"),
     "core.source": ("read",),
     "data.equation": ("Equation",),
+    "data.affinities": ("Affinities",),
+    "data.events": ("Events",),
     "data.fields": ("Fields",),
     "data.interactions": ("Interactions",),
+    "data.graph": ("Graph",),
+    "data.graph_list": ("Graphs",),
+    "data.hypergraph": ("Hypergraph",),
+    "data.links": ("Links",),
+    "data.graph_signal": ("GraphSignal",),
     "data.meshes": ("Meshes",),
     "data.clips": ("Clips",),
     "data.pairs": ("Pairs",),
@@ -92,6 +115,7 @@ _HOMES = {
     "data.series": ("Series",),
     "data.sets": ("load",),
     "data.snapshots": ("Snapshots",),
+    "data.tracks": ("Tracks",),
     "data.waveforms": ("Waveforms",),
 }
 __getattr__, __dir__ = attach(

@@ -12,6 +12,8 @@ import pytest
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
+BASELINES = ("last-value", "daily-profile", "weekly-profile", "linear", "vector-autoregression")
+
 
 def pathline(*arguments, cwd=None, **environment):
     command = [sys.executable, "-m", "pathline", *map(str, arguments)]
@@ -68,7 +70,7 @@ def test_methods_lists_all_164_systems_built_or_not():
 
 def test_info_and_datasets_speak(folder):
     assert "2308.10276" in pathline("info", "stlinear").stdout
-    assert "not built yet" in pathline("info", "gcrn").stdout
+    assert "not built yet" in pathline("info", "passat").stdout
     listed = json.loads(pathline("datasets", "--json").stdout)
     assert {"metr-la-week", "digits", "charged-nbody"} <= {item["key"] for item in listed}
 
@@ -132,7 +134,7 @@ def test_compare_ranks_methods_and_baselines_and_saves_the_best(folder):
     )
     assert done.returncode == 0, done.stderr
     board = json.loads(done.stdout)
-    assert {arm["key"] for arm in board["arms"]} == {"stlinear", "last-value", "daily-profile", "linear"}
+    assert {arm["key"] for arm in board["arms"]} == {"stlinear", *BASELINES}
     means = [arm["mean"]["MAE"] for arm in board["arms"]]
     assert means == sorted(means) and board["best"] == board["arms"][0]["key"]
     naive = next(arm for arm in board["arms"] if arm["key"] == "last-value")
@@ -184,7 +186,7 @@ def test_evidence_is_one_json_list():
 
 BAD = [
     (("fit", "stlinaer", "speeds.csv"), "did you mean 'stlinear'"),
-    (("fit", "gcrn", "speeds.csv"), "not built yet"),
+    (("fit", "passat", "speeds.csv"), "not built yet"),
     (("fit", "stlinear"), "name the data"),
     (("fit", "stlinear", "nowhere.csv"), "nowhere.csv: there is no such file"),
     (("fit", "stlinear", "metr-la-weak"), "did you mean 'metr-la-week'"),
@@ -194,17 +196,18 @@ BAD = [
     (("fit", "stlinear", "speeds.csv", "--steps", "0"), "give a positive number"),
     (("fit", "stlinear", "speeds.csv", "--steps", "5", "--minutes", "1"), "names one of steps, epochs and minutes"),
     (("fit", "stlinear", "speeds.csv", "--resume"), "--out DIR"),
-    (("fit", "stlinear", "speeds.csv", "--graph", "points.csv"), "but the data has 4 sensors"),
+    (("fit", "stlinear", "speeds.csv", "--graph", "points.csv"), "a graph's table is square"),
     (("fit", "stlinear", "points.csv"), "no column is named time"),
     (("compare", "forecats", "speeds.csv"), "did you mean 'forecast'"),
-    (("compare", "track", "speeds.csv"), "room 'track'"),
+    (("compare", "track", "speeds.csv"), "no columns say where"),
+    (("compare", "graphs", "speeds.csv"), "room 'graphs'"),
     (("compare", "forecast", "speeds.csv", "--methods", "meanflow"), "belongs to room 'generate'"),
     (("compare", "forecast", "speeds.csv", "--engine", "dask"), "choose local or ray"),
     (("predict", "nowhere", "speeds.csv"), "is not a run folder"),
     (("evaluate", "nowhere", "speeds.csv"), "is not a run folder"),
     (("report", "nowhere"), "is not a run folder"),
     (("claim",), "name a system"),
-    (("claim", "gcrn"), "no claim yet"),
+    (("claim", "passat"), "no claim yet"),
 ]
 
 

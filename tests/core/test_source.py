@@ -23,7 +23,7 @@ def test_a_task_narrows_a_room_to_one_container() -> None:
     with pytest.raises(DataError, match=r"no task 'guess'; its tasks: pick"):
         containers_of("perceive", "guess")
     with pytest.raises(DataError, match="leave --task out"):
-        containers_of("forecast", "guess")
+        containers_of("transport", "guess")
     with pytest.raises(DataError, match="'weights' does not read data yet"):
         containers_of("weights")
 

@@ -8,6 +8,7 @@ import torch
 
 from pathline.core.source import CONTAINERS
 from pathline.data import DataError, fetch
+from pathline.data.graph_benchmarks import SETS
 from pathline.data.sets import _LOADERS, facts, load
 
 MIRROR = os.environ.get("PATHLINE_DATA")
@@ -15,7 +16,7 @@ needs_mirror = pytest.mark.skipif(not MIRROR, reason="PATHLINE_DATA names no mir
 
 
 def test_every_described_set_can_be_loaded_and_every_loader_is_described():
-    assert set(facts()) == set(_LOADERS)
+    assert set(facts()) == set(_LOADERS) | set(SETS)
     for key, about in facts().items():
         assert about["title"] and about["license"] and any(about["container"] in some for some in CONTAINERS.values())
         if about["source"] == "files":
@@ -113,3 +114,26 @@ def test_the_ocean_is_around_300_kelvin_and_has_land():
 def test_a_set_whose_package_is_missing_says_which():
     with pytest.raises(DataError, match="pip install iris-sample-data"):
         load("ocean-temperature")
+
+
+@needs_mirror
+def test_pedestrians_are_the_eight_scenes_with_the_windows_that_the_field_counts():
+    data = load("pedestrian-eth-ucy")
+    assert data.scenes == ("eth", "hotel", "zara1", "zara2", "zara3", "univ1", "univ3", "examples")
+    assert data.interval == 0.4 and data.observed.sum() == 74_428
+    windows = {name: len(data.in_scenes(name)) for name in data.scenes}
+    assert windows["eth"] == 364 and windows["zara1"] == 2356
+    for name in data.scenes[1:]:  # the camera of "eth" was slower than the field believes
+        assert 0.3 < data.in_scenes(name).median_speed() < 2, name
+    split = data.split()
+    assert set(split.test.scene.tolist()) == {2} and not (split.train.scene == 2).any()
+    assert len(split.train) + len(split.validation) + len(split.test) <= len(data)
+
+
+@needs_mirror
+def test_recorded_rigid_bodies_are_cut_by_their_own_time():
+    flight, drive, hand = (load(key) for key in ("flight-euroc", "drive-kitti", "handheld-tum"))
+    assert flight.dims == drive.dims == hand.dims == 3 and flight.interval == drive.interval == 0.1
+    assert 83 < flight.observed.sum() * 0.1 < 84 and len(hand.scenes) == 2
+    assert 5 < drive.median_speed() < 12 and drive.positions[..., 2].abs().max() < 60, "a car stays near the ground"
+    assert all(len(part) for part in vars(flight.split()).values())

@@ -9,6 +9,7 @@ import torch
 
 from pathline.core.budget import steps
 from pathline.core.errors import DataError
+from pathline.data import Series
 from pathline.forecast.base import lead_time, masked_mae
 from pathline.forecast.baselines import DailyProfile, LastValue, Linear
 from pathline.forecast.gman import GMAN
@@ -43,7 +44,7 @@ def test_metrics_equal_a_loop_over_windows_steps_and_sensors(cls, series):
     split = series.split()
     method = build(cls, split.train)
     data = split.test
-    absolute, squared = [], []
+    absolute, squared, percent = [], [], []
     by_step = {1: [], 2: [], 4: []}
     for start in range(len(data)):
         window = data.gather(torch.tensor([start]))
@@ -53,11 +54,15 @@ def test_metrics_equal_a_loop_over_windows_steps_and_sensors(cls, series):
                 error = abs(forecast[0, q, n, 0].item() - data.values[start + 4 + q, n, 0].item())
                 absolute.append(error)
                 squared.append(error**2)
+                value = abs(data.values[start + 4 + q, n, 0].item())
+                if value >= 0.1 * method.scaling.std.item():
+                    percent.append(100 * error / value)
                 if q + 1 in by_step:
                     by_step[q + 1].append(error)
     metrics = method.evaluate(data)
-    assert list(metrics) == ["MAE", "MAE 3 h", "MAE 6 h", "MAE 12 h", "RMSE"]
-    expected = [np.mean(absolute), *(np.mean(errors) for errors in by_step.values()), np.mean(squared) ** 0.5]
+    assert list(metrics) == ["MAE", "MAE 3 h", "MAE 6 h", "MAE 12 h", "RMSE", "MAPE (%)"]
+    by_lead = [np.mean(errors) for errors in by_step.values()]
+    expected = [np.mean(absolute), *by_lead, np.mean(squared) ** 0.5, np.mean(percent)]
     np.testing.assert_allclose(list(metrics.values()), expected, rtol=1e-5)
 
 
@@ -219,16 +224,66 @@ def test_data_cut_otherwise_is_evaluated_in_the_method_s_own_windows(series):
     assert method.evaluate(series.with_window(6, 2)) == method.evaluate(series)
 
 
-def test_figures_show_curves_lead_times_sensors_and_a_map(series):
+def test_figures_show_curves_fans_lead_times_sensors_and_maps(series):
     methods = {cls.__name__: build(cls, series.split().train) for cls in (LastValue, DailyProfile, STLinear)}
-    figures = LastValue.figures(methods, series.split().test)
-    assert len(figures) == 4 and len({figure.title for figure in figures}) == 4
-    curves, by_lead = figures[0].picture, figures[1].picture.axes[0]
+    figures = LastValue.figures(methods, series)
+    assert [figure.title for figure in figures] == [
+        "Forecasts and what came", "How sure the forecast is", "Error by lead time", "All sensors over a day",
+        "The network over time", "Where it is hard",
+    ]  # fmt: skip
+    curves, by_lead = figures[0].picture, figures[2].picture.axes
     assert 1 <= len(curves.axes) <= 3
-    line = {line.get_label(): line.get_ydata() for line in by_lead.lines}
-    errors = methods["LastValue"].errors(series.split().test)
-    np.testing.assert_allclose(line["LastValue"], errors.mae((1, 2)).numpy())
+    errors = methods["LastValue"].errors(series)
+    for axis, measure in zip(by_lead, (errors.mae, errors.rmse, errors.mape), strict=True):
+        line = {line.get_label(): line.get_ydata() for line in axis.lines}
+        np.testing.assert_allclose(line["LastValue"], measure((1, 2)).numpy())
     for figure in figures:
         figure.picture.canvas.draw()
-    without = replace(series, positions=None)
-    assert len(LastValue.figures(methods, without.split().test)) == 3
+    film = figures[4].animation
+    assert film.count > 3 and film.draw(0).axes
+    without = replace(series, positions=None)  # places are made from the graph, and a map of errors has none
+    assert len(LastValue.figures(methods, without)) == 5
+    alone = replace(without, adjacency=None)
+    assert len(LastValue.figures(methods, alone)) == 4
+    assert len(LastValue.figures(methods, series.split().test)) == 5  # too short for bands
+
+
+def test_percentages_leave_out_what_is_next_to_nothing(series):
+    quiet = replace(series, values=torch.where(torch.arange(series.steps)[:, None, None] % 3 == 0, 0.0, series.values))
+    method = build(LastValue, series)
+    errors, all_zero = method.errors(quiet), method.errors(replace(series, values=0 * series.values))
+    assert errors.mape().isfinite() and errors.large.sum() < errors.count.sum()
+    assert not all_zero.large.any() and "MAPE (%)" not in method.evaluate(replace(series, values=0 * series.values))
+    constant = replace(series, values=torch.full_like(series.values, 40.0), observed=torch.ones_like(series.observed))
+    shifted = build(LastValue, constant)
+    window = replace(constant, values=torch.cat([constant.values[:4], constant.values[4:] + 10]))
+    assert shifted.errors(window.slice(0, 8)).mape((1, 2)).tolist() == pytest.approx([20.0] * 4)
+
+
+def test_windows_of_separate_clips_do_not_overlap():
+    values = torch.arange(40.0)[:, None, None]
+    clips = Series(
+        values=values, observed=torch.ones_like(values, dtype=torch.bool), start=0, interval=60, history=3, horizon=2,
+        stride=5, name="clips",
+    )  # fmt: skip
+    assert len(clips) == 8
+    window = clips.gather(torch.arange(8))
+    assert window.past[:, 0, 0, 0].tolist() == [5.0 * k for k in range(8)]
+    split = clips.split()
+    assert [part.steps % 5 for part in (split.train, split.validation, split.test)] == [0, 0, 0]
+    method = LastValue.for_data(clips)
+    where = torch.arange(40)[:, None] % 5 == 3  # the first future step of each clip
+    assert method.errors(clips, where).count[..., 0, 0].tolist() == [8, 0]
+    with pytest.raises(DataError, match="stride is 0"):
+        replace(clips, stride=0)
+
+
+def test_a_graph_that_no_method_could_use_is_named(series):
+    for adjacency, said in (
+        (torch.full((4, 4), -1.0), "from sensor 0 to 0 is -1"),
+        (torch.full((4, 4), torch.nan), "weights must be finite"),
+        (torch.zeros(3, 3), "3 x 3 but there are 4 sensors"),
+        (torch.zeros(7, 4, 4), "changes over 7 steps"),
+    ):
+        with pytest.raises(DataError, match=said):
+            replace(series, adjacency=adjacency)

@@ -6,16 +6,9 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 
-from pathline.forecast.rivals import (
-    AdaptiveFilter,
-    AdaptiveGraphGRU,
-    AttentionGRU,
-    DiffusionFilter,
-    DiffusionGRU,
-    GraphGRU,
-    ScheduledSampling,
-    decode,
-)
+from pathline.forecast.decoding import ScheduledSampling, decode
+from pathline.forecast.rivals import AdaptiveGraphGRU, AttentionGRU, DiffusionGRU
+from pathline.nn.graph_gru import AdaptiveFilter, DiffusionFilter, GraphGRU
 
 SMALL_DIFFUSION = {"width": 4, "ste_width": 4, "embedding": 4}
 

@@ -9,6 +9,9 @@ from torch import nn
 from pathline.core.budget import steps
 from pathline.core.errors import MethodError
 from pathline.data import Pairs
+from pathline.nn.correlation import AllPairs
+from pathline.nn.upsampling import convex_upsampled
+from pathline.nn.warp import pixel_grid
 from pathline.perceive.raft import RAFT
 from tests.perceive.moving import moved_pairs, waves
 
@@ -169,3 +172,24 @@ def test_after_training_more_iterations_are_better():
     still = float(shifts[:16].norm(dim=1).mean())
     assert errors[4] < errors[1] < still
     assert errors[4] < 0.6 * still
+
+
+def test_one_iteration_is_the_update_of_the_paper():
+    """Written out: tanh and relu of the first picture's features, one lookup, one unit, logits damped by 1/4."""
+    raft, images = built().eval(), torch.rand(2, 2, 3, 32, 48)
+    shown = []
+    raft.start.register_forward_hook(lambda _, given, said: shown.append(given[0]))
+    with torch.no_grad():
+        found, coarse = raft.refined(images, 1)
+        scaled = 2 * images - 1
+        assert torch.equal(shown[0], scaled[:, 0])  # the context knows nothing of the second picture
+        first, second = raft.features(scaled[:, 0]), raft.features(scaled[:, 1])
+        hidden, context = raft.start(scaled[:, 0]).split([raft.hidden, raft.context], 1)
+        hidden, share = hidden.tanh(), raft.unit.share(context.relu())
+        flow = torch.zeros(2, 2, *first.shape[-2:])
+        looked = AllPairs(first, second, raft.levels, raft.radius).lookup(pixel_grid(*first.shape[-2:]) + flow)
+        hidden = raft.unit(hidden, raft.motion(looked, flow), share)
+        flow = raft.head(hidden)
+        fine = convex_upsampled(flow, 0.25 * raft.mask(hidden), raft.stride)
+    assert torch.allclose(coarse, flow, atol=1e-5) and torch.allclose(found[0], fine, atol=1e-4)
+    assert flow.abs().max() > 1e-4

@@ -153,3 +153,15 @@ def test_shapes_have_their_areas_and_come_in_every_kind():
         mass = (pictures.sum(1) * columns).sum(1) / pictures.sum((1, 2))
         middle = shapes.middle[shapes.kind == (2 if sign > 0 else 3), 0]
         assert ((mass - middle) * sign > 0).all()
+
+
+def test_a_flow_that_is_given_up_on_is_still_handed_over():
+    """Also where the longest run is no whole number of looks."""
+    flow = steady_flow(disc(12, 24, 7.0, 6.0, 2.5)[None], 0.05, longest=250, every=100)
+    assert int(flow.steps[0]) == 200 and float(flow.velocity.abs().max()) > 0.01
+    assert int(steady_flow(disc(12, 24, 7.0, 6.0, 2.5)[None], 0.05, longest=30, every=100).steps[0]) == 100
+
+
+def test_an_inflow_of_the_wrong_length_is_named():
+    with pytest.raises(ValueError, match=r"the inflow has shape \(5,\); expected \(12,\)"):
+        Lattice(torch.zeros(1, 12, 20, dtype=torch.bool), 0.05, torch.zeros(5))

@@ -376,3 +376,15 @@ def test_every_pair_of_forms_can_be_built() -> None:
         method = LoCS.for_data(tiny_rollouts(), width=8, anisotropic=anisotropic, latent_edges=latent, **options)
         batch = next(method.batches(tiny_rollouts(), 4, torch.Generator().manual_seed(0)))
         assert bool(torch.isfinite(method.loss(batch)["loss"]))
+
+
+@pytest.mark.parametrize("anisotropic", [False, True])
+def test_an_edge_says_the_weighted_sum_of_its_types(anisotropic: bool) -> None:
+    torch.manual_seed(0)
+    messages, receiver = Messages(4, 7, 4, 8, 3, anisotropic, None), complete_graph(5)[1]
+    own, edge, place, kinds = torch.randn(2, 5, 4), torch.randn(2, 20, 7), torch.randn(2, 20, 4), torch.rand(2, 20, 3)
+    columns = torch.cat([edge, own[:, receiver]], -1)
+    each = [one(columns, place) for one in messages.filters] if anisotropic else [one(columns) for one in messages.mlps]
+    expected = sum(kinds[..., k, None] * said for k, said in enumerate(each))
+    assert torch.allclose(messages(own, edge, place, receiver, kinds), expected, atol=1e-6)
+    assert torch.allclose(messages(own, edge, place, receiver, None), sum(each), atol=1e-6)

@@ -307,3 +307,12 @@ def test_broken_equations_are_named() -> None:
         equation(points=4, speed=1.0)
     with pytest.raises(DataError, match="speed is nan"):
         equation(speed=float("nan"))
+
+
+def test_a_scaled_residual_is_one_in_units_of_the_fastest_speed() -> None:
+    problem = equation(speed=30.0)
+    plain, scaled = (PINN.seeded(problem, 0, scaled=choice) for choice in (False, True))
+    at = plain.nodes(16, 8)
+    by_itself, in_units = (method.losses(at) for method in (plain, scaled))
+    assert by_itself["initial"] == in_units["initial"]
+    assert 30.0**2 * in_units["equation"].item() == pytest.approx(by_itself["equation"].item(), rel=1e-4)

@@ -40,6 +40,13 @@ FILE: Mapping[str, Any] = {
     "duplicates": Annotated[
         str | None, typer.Option(help="Of several rows of one user and item keep the: first, last.")
     ],
+    "nodes": Annotated[Path | None, typer.Option(help="Table of nodes beside an edge list: column id and facts.")],
+    "graphs": Annotated[Path | None, typer.Option(help="Table of graphs beside edge lists: column graph and facts.")],
+    "period": Annotated[float | None, typer.Option(help="Of affinities: time from one question to the next.")],
+    "directed": Annotated[
+        int | None, typer.Option(help="Of events: 1 if from u to v is another thing than from v to u, else 0.")
+    ],
+    "gap": Annotated[float | None, typer.Option(help="Of tracks: seconds without a position that are filled in.")],
     "missing": Annotated[float | None, typer.Option(help="A value that means: nothing was measured.")],
 }
 # What a method is built on; fixed once it is fitted.
@@ -50,9 +57,13 @@ SHAPE: Mapping[str, Any] = {
     "history": Annotated[int | None, typer.Option(help="Steps a forecast looks back on.")],
     "hold_out": Annotated[
         str | None,
-        typer.Option(help="A time nobody learns from: middle, none, or a time; ratings: last, random."),
+        typer.Option(help="A time or scene to leave out: middle, none, or its name; ratings: last, random."),
     ],
     "horizon": Annotated[int | None, typer.Option(help="Steps a forecast looks ahead.")],
+    "density": Annotated[float | None, typer.Option(help="To recover: the share of entries that is seen.")],
+    "protocol": Annotated[
+        str | None, typer.Option(help="To recover: what is hidden: entries, snapshots (whole times), or forecast.")
+    ],
 }
 
 

@@ -202,6 +202,8 @@ def compare(
     styles = {"best": "bold", "baseline": "dim", "": ""}
     texts = [[f"{c.text} ± {c.spread}" if c.spread else c.text for c in cells] for _, cells in rows]
     print_table(heads, texts, styles=[styles[kind] for kind, _ in rows])
+    if "split" in board.description:
+        print(f"\nsplit: {board.description['split']}")
     print(f"\nbest model: {board.best_folder}\nreport: {folder / 'report.html'}")
 
 

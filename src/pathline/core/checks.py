@@ -15,12 +15,16 @@ from torch import Tensor
 from pathline.core.budget import Budget
 from pathline.core.errors import DataError
 from pathline.core.method import Method
-from pathline.core.tiny import TINY, WRONG_CONTAINER
+from pathline.core.tiny import WRONG_CONTAINER, tiny_of
+from pathline.data.affinities import Affinities
 from pathline.data.clips import Clips
 from pathline.data.container import Split
 from pathline.data.environment import Environment
 from pathline.data.equation import Equation
+from pathline.data.events import Events
 from pathline.data.fields import Fields
+from pathline.data.graph_batch import GraphData
+from pathline.data.graph_signal import GraphSignal
 from pathline.data.interactions import Interactions
 from pathline.data.meshes import Meshes
 from pathline.data.pairs import Pairs
@@ -28,6 +32,7 @@ from pathline.data.samples import Samples
 from pathline.data.sequences import Sequences
 from pathline.data.series import Series
 from pathline.data.snapshots import Snapshots
+from pathline.data.tracks import Tracks
 from pathline.data.waveforms import Waveforms
 
 STEPS = 40
@@ -39,9 +44,9 @@ def check_method(cls: type[Method], data: Any = None) -> None:
     Raises:
         AssertionError: a sentence that names the class and what it breaks.
     """
-    tiny = TINY[cls.container]() if data is None else data
-    for check in CHECKS:
-        check(cls, tiny)
+    for tiny in tiny_of(cls) if data is None else [data]:
+        for check in CHECKS:
+            check(cls, tiny)
 
 
 def _fitted(cls: type[Method], split: Split[Any], seed: int = 0, **options: Any) -> Method:
@@ -155,6 +160,9 @@ def _misshapen(data: Any) -> Any:
             "nodes": data.nodes[:-1],
         }
         return replace(data, **shorter, adjacency=adjacency, positions=None, name="odd-series")
+    if isinstance(data, GraphSignal):
+        one_less: dict[str, Any] = {"values": data.values[:-1], "seen": data.seen[:-1], "asked": None}
+        return replace(data, **one_less, adjacency=None, positions=None, nodes=(), name="odd-signal")
     if isinstance(data, Samples):
         return replace(data, values=data.values[..., :-1], columns=(), name="odd-samples")
     if isinstance(data, Snapshots):
@@ -163,6 +171,10 @@ def _misshapen(data: Any) -> Any:
         assert data.inputs is not None and data.inside is not None
         fewer: dict[str, Any] = {name: getattr(data, name)[..., :-1, :] for name in ("values", "inputs", "inside")}
         return replace(data, **fewer, y=None, name="odd-fields")
+    if isinstance(data, Events):
+        return replace(data, features=torch.ones(len(data.source), 2), name="odd-events")
+    if isinstance(data, Affinities):
+        return replace(data, events=replace(_misshapen(data.events), name="odd-affinities"), name="odd-affinities")
     if isinstance(data, Waveforms):
         return replace(data, rate=data.rate / 2, name="odd-waveforms")
     if isinstance(data, Environment):
@@ -183,6 +195,12 @@ def _misshapen(data: Any) -> Any:
         return replace(data, values=data.values[..., :-1], channels=(), name="odd-sequences")
     if isinstance(data, Pairs):
         return replace(data.crops(24, 16), name="odd-pairs")
+    if isinstance(data, GraphData):
+        wider: dict[str, Any] = {"features": torch.ones(data.node_count, data.width + 1)}
+        return replace(data, **wider, name="odd-graph")
+    if isinstance(data, Tracks):
+        higher = torch.cat([data.positions, data.positions[..., :1]], -1)
+        return replace(data, positions=higher, name="odd-tracks")
     more = torch.ones(*data.positions.shape[:3:2], 3)
     return replace(data, features=more, name="odd-rollouts")
 

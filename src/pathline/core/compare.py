@@ -1,7 +1,8 @@
 """Compare: every fitting method of a room on one data set, over seeds, with the room's baselines.
 
 A budget in minutes is for the whole comparison and is shared equally by the arms that train. All arms get the same
-split, the same seeds and the same budget; the table is of the test part, which nothing else has seen.
+split, the same seeds and the same budget (where data have several published splits or folds, each seed has its own);
+the table is of the test part, which nothing else has seen.
 """
 
 import sys
@@ -163,16 +164,16 @@ def _run(job: _Job, split: Split[Any]) -> tuple[Method, dict[str, float], float]
     return method, method.evaluate(split.test, seed=job.seed), seconds
 
 
-def _local(jobs: Sequence[_Job], split: Split[Any], said: Callable[[_Job, Any], None]) -> None:
+def _local(jobs: Sequence[_Job], splits: dict[int, Split[Any]], said: Callable[[_Job, Any], None]) -> None:
     for job in jobs:
         try:
-            result: Any = _run(job, split)
+            result: Any = _run(job, splits[job.seed])
         except (MethodError, DataError, TrainingError) as error:
             result = error
         said(job, result)
 
 
-def _on_ray(jobs: Sequence[_Job], split: Split[Any], said: Callable[[_Job, Any], None]) -> None:
+def _on_ray(jobs: Sequence[_Job], splits: dict[int, Split[Any]], said: Callable[[_Job, Any], None]) -> None:
     """The same jobs as Ray tasks of one processor each; models come back as their tensors."""
     try:
         import ray
@@ -182,9 +183,9 @@ def _on_ray(jobs: Sequence[_Job], split: Split[Any], said: Callable[[_Job, Any],
     if began_here:
         ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
-        shared = ray.put(split)
+        places = {id(split): ray.put(split) for split in splits.values()}
         task = ray.remote(num_cpus=1, max_retries=0)(_run)
-        waiting = {task.remote(job, shared): job for job in jobs}
+        waiting = {task.remote(job, places[id(splits[job.seed])]): job for job in jobs}
         while waiting:
             (done,), _ = ray.wait(list(waiting), num_returns=1)
             job = waiting.pop(done)
@@ -218,6 +219,15 @@ def _fitting(classes: dict[str, type[Method]], data: Any, named: Sequence[type[M
     if not kept:
         raise reasons[0]
     return kept
+
+
+def _splits(data: Any, seeds: Sequence[int]) -> dict[int, Split[Any]]:
+    """The split of each seed: one for all, but for data with several that are meant to be averaged over."""
+    if isinstance(data, Split):
+        return dict.fromkeys(seeds, data)
+    if data.split_count == 1:
+        return dict.fromkeys(seeds, data.split())
+    return {seed: data.split(seed) for seed in seeds}
 
 
 def _stand_in(classes: dict[str, type[Method]], asked: Any) -> Any:
@@ -283,7 +293,8 @@ def compare(
     asked = None if isinstance(data, Split) or data.has_truth else data
     if asked is not None:
         data = _stand_in(_fitting(classes, asked, required), asked)
-    split = data if isinstance(data, Split) else data.split()
+    splits = _splits(data, chosen)
+    split = splits[chosen[0]]
     classes = _fitting(classes, split, required)
 
     trained = sum(cls.trains for cls in classes.values()) * len(chosen)
@@ -291,7 +302,6 @@ def compare(
     if budget is not None and budget.minutes is not None and trained:
         share = Budget(minutes=budget.minutes / trained)
     arms = {name: Arm(name, baseline=name in trivial) for name in classes}
-    better = next(iter(classes.values())).better
     models: dict[str, Method] = {}  # the first seed's, so that no model is picked by its test score
 
     results: dict[_Job, Any] = {}
@@ -311,7 +321,7 @@ def compare(
         for seed in chosen
     ]
     began = time.monotonic()
-    ENGINES[engine](jobs, split, said)
+    ENGINES[engine](jobs, splits, said)
     for job in jobs:  # in the order of the seeds, in whichever order they finished
         arm, result = arms[job.key], results[job]
         if isinstance(result, Exception):
@@ -330,6 +340,7 @@ def compare(
         if arm.failure:  # numbers of some seeds only would not compare
             arms[name] = Arm(name, arm.baseline, failure=arm.failure)
             models.pop(name, None)
+    better = next((model.wants for model in models.values()), "lower")
     board = Leaderboard(
         room=room,
         data=split.train.name,

@@ -152,6 +152,11 @@ class Method(nn.Module, metaclass=_ConfigCapture):
         return part
 
     @property
+    def wants(self) -> Literal["lower", "higher"]:
+        """`better` for what this method was built for, where that decides what is measured first."""
+        return self.better
+
+    @property
     def device(self) -> torch.device:
         return next((tensor.device for tensor in (*self.parameters(), *self.buffers())), torch.device("cpu"))
 
@@ -174,6 +179,9 @@ class Method(nn.Module, metaclass=_ConfigCapture):
 
     def begin_epoch(self) -> None:
         """Called before each epoch; models with a memory reset it here."""
+
+    def read(self, data: Any) -> None:
+        """Take what is not learned (means, graphs, scales) from `data`, the training part. By default nothing is."""
 
     def fit(
         self, data: Any, budget: Budget | None = None, seed: int = 0, validation: Any = None, **options: Any
@@ -238,6 +246,22 @@ class Method(nn.Module, metaclass=_ConfigCapture):
         method = chosen(**record["config"])
         store.read_weights(folder, method)
         return method.eval()
+
+
+class Computed(Method):
+    """A method that is computed, not trained: `read` does all the work, if there is any.
+
+    It stands before the room's class: `class LastValue(Computed, Forecaster)`.
+    """
+
+    trains: ClassVar[bool] = False
+
+    def fit(
+        self, data: Any, budget: Budget | None = None, seed: int = 0, validation: Any = None, **options: Any
+    ) -> Self:
+        """Compute it anew from `data` (of a `Split` the training part); there is nothing to train."""
+        self.read(self.require(data))
+        return self.eval()
 
 
 def key_of(cls: type[Method]) -> str:

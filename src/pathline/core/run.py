@@ -185,13 +185,14 @@ def _open_for(record: dict[str, Any], cls: type[Method], data: str | list[str], 
     own = record.get("data", {})
     kept = dict(own.get("read", {}))
     if data != own.get("name"):
-        # the method keeps its own graph; other data may not have that time, and have picks of their own
-        for name in ("graph", "hold_out", "picks"):
+        # the method keeps its own graph; other data may not have that time, and have picks and tables of their own
+        for name in ("graph", "hold_out", "picks", "nodes", "graphs"):
             kept.pop(name, None)
     if data != own.get("name") and str(data).endswith(".h5ad"):
         kept["like"] = own.get("name")  # genes are reduced as they were for the run
     if isinstance(data, str) and data in sets.facts():
-        kept = {name: value for name, value in kept.items() if name in ("history", "horizon", "hold_out")}
+        cutting = ("history", "horizon", "hold_out", "density", "protocol", "task")
+        kept = {name: value for name, value in kept.items() if name in cutting}
     return open_data(data, cls.room, cls.container.__name__, **{**kept, **read})
 
 

@@ -10,17 +10,31 @@ from pathline.data import sets
 # The containers of each room. Where there are several, a file's ending says which, or else the task.
 CONTAINERS: dict[str, tuple[str, ...]] = {
     "compose": ("Environment",),
-    "forecast": ("Series",),
+    "forecast": ("Series", "GraphSignal"),
+    "events": ("Events", "Affinities"),
     "generate": ("Samples",),
+    "graphs": ("Graph", "Links", "Graphs", "Hypergraph"),
     "perceive": ("Waveforms", "Pairs", "Clips", "Sequences"),
     "recommend": ("Interactions",),
     "simulate": ("Rollouts", "Meshes", "Fields", "Equation"),
+    "track": ("Tracks",),
     "transport": ("Snapshots",),
 }
 TASKS: dict[str, dict[str, str]] = {
+    "graphs": {
+        "classify-nodes": "Graph",
+        "classify-graphs": "Graphs",
+        "regress-graphs": "Graphs",
+        "predict-links": "Links",
+        "label-incidences": "Hypergraph",
+    },
+    "forecast": {"forecast": "Series", "recover": "GraphSignal"},
+    "events": {"links": "Events", "affinity": "Affinities"},
     "simulate": {"bodies": "Rollouts", "meshes": "Meshes", "fields": "Fields", "equation": "Equation"},
     "perceive": {"pick": "Waveforms", "flow": "Pairs", "next-frames": "Clips", "classify": "Sequences"},
 }
+# Rooms whose files are all read by the readers of one container, which then make what the task or the file asks for.
+READS_BY_TASK: dict[str, str] = {"graphs": "Graph"}
 
 
 def containers_of(room: str, task: str | None = None) -> tuple[str, ...]:
@@ -49,7 +63,10 @@ def open_data(name: str | list[str], room: str, container: str | None = None, **
         DataError: unknown key, unreadable file, or a built-in set of another room.
     """
     options = {key: value for key, value in options.items() if value is not None}
-    containers = containers_of(room, options.pop("task", None))
+    task = options.pop("task", None)
+    containers = containers_of(room, task)
+    if room in READS_BY_TASK:
+        return _of_task(name[0] if isinstance(name, list) and len(name) == 1 else name, room, task, options)
     if container in containers:
         containers = (container,)
     if isinstance(name, list) and len(name) == 1:
@@ -70,6 +87,11 @@ def open_data(name: str | list[str], room: str, container: str | None = None, **
         data = data.with_window(history or data.history, horizon or data.horizon)
     if hold_out := options.pop("hold_out", None):
         data = replace(data, hold_out=hold_out)
+    hiding = {name: options.pop(name) for name in ("density", "protocol") if name in options}
+    if hiding and type(data).__name__ == "GraphSignal":
+        data = replace(data, **hiding)
+    elif hiding:
+        raise DataError(f"'{name}' is read without --{next(iter(hiding))}; that goes with --task recover")
     if options:
         raise DataError(f"'{name}' is built in and is not read with {', '.join(options)}; that is for files")
     return data
@@ -82,7 +104,33 @@ def read(path: str | Path | list[str], room: str, **options: Any) -> Any:
         options: `task`, where a room has several, and as in `pathline.data.files.read`: graph, interval, time_column,
             missing, history, horizon, ...
     """
-    return _read(path, containers_of(room, options.pop("task", None)), **options)
+    task = options.pop("task", None)
+    containers = containers_of(room, task)
+    if room in READS_BY_TASK:
+        return _of_task(path, room, task, options)
+    return _read(path, containers, **options)
+
+
+def _of_task(name: Any, room: str, task: str | None, options: dict[str, Any]) -> Any:
+    """A built-in set, file or PyG object for `task`, or for the one that it speaks for itself."""
+    from pathline.data.files import read as read_container
+    from pathline.data.pyg import from_pyg, is_pyg
+
+    if not isinstance(name, (str, Path, list)) or is_pyg(name):
+        return from_pyg(name, task, **options)
+    if isinstance(name, str) and (name in sets.facts() or not (Path(name).exists() or Path(name).suffix)):
+        if options:
+            raise DataError(f"'{name}' is built in and is not read with {', '.join(options)}; that is for files")
+        data = sets.load(name)
+        if type(data).__name__ not in CONTAINERS[room]:
+            fitting = [key for key, facts in sets.facts().items() if facts["container"] in CONTAINERS[room]]
+            raise DataError(
+                f"'{name}' holds {type(data).__name__}, but room '{room}' learns from "
+                f"{' or '.join(CONTAINERS[room])}; built-in ones: {', '.join(fitting)}"
+            )
+        return data if task is None else data.for_task(task)
+    data = read_container(name, READS_BY_TASK[room], task=task, **options)
+    return data if task is None else data.for_task(task)
 
 
 def _read(path: str | Path | list[str], containers: tuple[str, ...], **options: Any) -> Any:

@@ -6,11 +6,19 @@ from typing import Any
 
 import torch
 
+from pathline.data.affinities import Affinities
 from pathline.data.clips import Clips
 from pathline.data.environment import Environment
 from pathline.data.equation import Equation
+from pathline.data.events import Events
 from pathline.data.fields import Fields
+from pathline.data.graph import Graph
+from pathline.data.graph_batch import GraphData
+from pathline.data.graph_list import Graphs, graphs_of
+from pathline.data.graph_signal import GraphSignal
+from pathline.data.hypergraph import Hypergraph
 from pathline.data.interactions import Interactions
+from pathline.data.links import Links
 from pathline.data.meshes import Meshes
 from pathline.data.pairs import Pairs
 from pathline.data.rollouts import Rollouts
@@ -18,6 +26,7 @@ from pathline.data.samples import Samples
 from pathline.data.sequences import Sequences
 from pathline.data.series import Series
 from pathline.data.snapshots import Snapshots, snapshots_of
+from pathline.data.tracks import Tracks
 from pathline.data.waveforms import Waveforms
 from pathline.sims.environments.continuous import ContinuousEnvironment
 
@@ -40,6 +49,21 @@ def tiny_series() -> Series:
         history=6,
         horizon=4,
         name="tiny-series",
+    )
+
+
+def tiny_signal() -> GraphSignal:
+    """Twenty-four steps of a wave that runs along a ring of ten nodes, with noise."""
+    generator = torch.Generator().manual_seed(0)
+    angle = 2 * torch.pi * torch.arange(10) / 10
+    values = torch.sin(angle[:, None] - 0.5 * torch.arange(24)) + 0.1 * torch.randn(10, 24, generator=generator)
+    ring = torch.roll(torch.eye(10), 1, dims=1)
+    return GraphSignal(
+        values=values,
+        seen=torch.ones(10, 24, dtype=torch.bool),
+        adjacency=ring + ring.T,
+        positions=torch.stack([angle.cos(), angle.sin()], 1),
+        name="tiny-signal",
     )
 
 
@@ -213,10 +237,136 @@ def tiny_pairs() -> Pairs:
     )
 
 
+def tiny_graph() -> Graph:
+    """Two communities of twenty with features that hint at them."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(40) // 20
+    chance = torch.where(labels[:, None] == labels, 0.3, 0.03)
+    upper = (torch.rand(40, 40, generator=generator) < chance).triu(1)
+    features = torch.randn(40, 3, generator=generator) + labels[:, None]
+    return Graph(
+        edge_index=(upper | upper.T).nonzero().T.contiguous(),
+        features=features,
+        labels=labels,
+        classes=("left", "right"),
+        name="tiny-graph",
+    )
+
+
+def tiny_links() -> Links:
+    """The links of the two communities."""
+    return replace(tiny_graph().links(), shares=(0.1, 0.2), name="tiny-links")
+
+
+def _tiny_graphs(**facts: Any) -> Graphs:
+    """Twenty-four rings and paths of five to eight nodes."""
+    generator = torch.Generator().manual_seed(0)
+    edges, features = [], []
+    for k in range(24):
+        size = 5 + k // 2 % 4
+        line = torch.arange(size - 1 + k % 2)
+        along = torch.stack([line, (line + 1) % size])
+        edges.append(torch.cat([along, along.flip(0)], 1))
+        features.append(torch.randn(size, 2, generator=generator))
+    return graphs_of(edges, features, **facts)
+
+
+def tiny_graph_classes() -> Graphs:
+    """Ring or path?"""
+    return _tiny_graphs(labels=torch.arange(24) % 2, classes=("path", "ring"), name="tiny-graph-classes")
+
+
+def tiny_graph_numbers() -> Graphs:
+    """How many nodes, and whether they form a ring."""
+    counts = torch.stack([5.0 + torch.arange(24) // 2 % 4, torch.arange(24) % 2.0], 1)
+    return _tiny_graphs(targets=counts, target_names=("nodes", "ring"), name="tiny-graph-numbers")
+
+
+def tiny_hypergraph() -> Hypergraph:
+    """Twenty sets of four out of fifteen nodes; in each, the node with the largest feature is its head."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(15, 2, generator=generator)
+    members = torch.rand(20, 15, generator=generator).argsort(1)[:, :4]
+    labels = (features[members, 0].argmax(1, keepdim=True) == torch.arange(4)).long()
+    return Hypergraph(
+        incidence=torch.stack([members.flatten(), torch.arange(20).repeat_interleave(4)]),
+        features=features,
+        labels=labels.flatten(),
+        classes=("member", "head"),
+        sets=20,
+        name="tiny-hypergraph",
+    )
+
+
+TINY_TASKS: dict[str, Callable[[], Any]] = {
+    "classify-nodes": tiny_graph,
+    "classify-graphs": tiny_graph_classes,
+    "regress-graphs": tiny_graph_numbers,
+    "predict-links": tiny_links,
+    "label-incidences": tiny_hypergraph,
+}
+
+
+def tiny_of(cls: Any) -> list[Any]:
+    """Tiny data for a class of methods: of its container, or one for each task where it is for several."""
+    if issubclass(cls.container, GraphData):
+        return [TINY_TASKS[task]() for task in cls.tasks]
+    return [TINY[cls.container]()]
+
+
+def tiny_events() -> Events:
+    """Twelve nodes that mostly meet their neighbours on a ring, 260 times at whole seconds of the year 2010."""
+    generator = torch.Generator().manual_seed(0)
+    source = torch.randint(0, 12, (260,), generator=generator)
+    hop = torch.where(torch.rand(260, generator=generator) < 0.8, 1, torch.randint(2, 11, (260,), generator=generator))
+    return Events(
+        source=source,
+        target=(source + hop) % 12,
+        time=1_291_597_340 + torch.randint(0, 40, (260,), generator=generator).cumsum(0),
+        nodes=12,
+        directed=False,
+        name="tiny-events",
+    )
+
+
+def tiny_affinities() -> Affinities:
+    """Whom the nodes of the tiny events meet in the next five minutes, asked every five minutes."""
+    return Affinities(events=tiny_events(), period=300.0, name="tiny-affinities")
+
+
+def tiny_tracks() -> Tracks:
+    """Twelve scenes of four walkers on arcs of several speeds and turns, who come and go; 16 steps of 0.4 s."""
+    generator = torch.Generator().manual_seed(0)
+    start, (speed, angle, turn) = (
+        10 * torch.rand(48, 1, 2, generator=generator),
+        torch.rand(3, 48, 1, generator=generator),
+    )
+    course = 2 * torch.pi * angle + 0.2 * (turn - 0.5) * torch.arange(16)
+    moved = 0.4 * (0.5 + speed)[..., None] * torch.stack([course.cos(), course.sin()], -1)
+    positions = start + moved.cumsum(1) + 0.01 * torch.randn(48, 16, 2, generator=generator)
+    observed = torch.ones(48, 16, dtype=torch.bool)
+    observed[::4, 14:] = False
+    return Tracks(
+        positions=positions,
+        observed=observed,
+        interval=0.4,
+        first=torch.arange(48) % 3,
+        scene=torch.arange(48) // 4,
+        scenes=tuple(f"square {i}" for i in range(12)),
+        history=5,
+        horizon=6,
+        neighbours=2,
+        name="tiny-tracks",
+    )
+
+
 TINY: dict[type, Callable[[], Any]] = {
     Series: tiny_series,
+    GraphSignal: tiny_signal,
     Samples: tiny_samples,
     Pairs: tiny_pairs,
+    Events: tiny_events,
+    Affinities: tiny_affinities,
     Rollouts: tiny_rollouts,
     Fields: tiny_fields,
     Interactions: tiny_interactions,
@@ -227,12 +377,17 @@ TINY: dict[type, Callable[[], Any]] = {
     Sequences: tiny_sequences,
     Environment: tiny_environment,
     Equation: tiny_equation,
+    Tracks: tiny_tracks,
     ContinuousEnvironment: tiny_densities,
+    GraphData: tiny_graph,
 }
 WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
     Series: tiny_samples,
+    GraphSignal: tiny_series,
     Samples: tiny_series,
     Pairs: tiny_samples,
+    Events: tiny_samples,
+    Affinities: tiny_samples,
     Rollouts: tiny_samples,
     Fields: tiny_samples,
     Interactions: tiny_samples,
@@ -243,5 +398,7 @@ WRONG_CONTAINER: dict[type, Callable[[], Any]] = {
     Sequences: tiny_samples,
     Environment: tiny_samples,
     Equation: tiny_samples,
+    Tracks: tiny_samples,
     ContinuousEnvironment: tiny_samples,
+    GraphData: tiny_samples,
 }

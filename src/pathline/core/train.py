@@ -220,7 +220,7 @@ class _Loop:
 
     def _look(self) -> None:
         """Score the averaged weights on the validation part and keep them if they are the best so far."""
-        sign = 1 if self.method.better == "lower" else -1
+        sign = 1 if self.method.wants == "lower" else -1
         with self.average.applied(), torch.random.fork_rng(devices=[]), torch.no_grad():
             self.method.eval()
             score = float(self.method.score(self.validation, seed=self.seed))

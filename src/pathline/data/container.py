@@ -76,6 +76,11 @@ class Container(ABC):
         """Whether the data say what a method should have answered; without it nothing can be learned or ranked."""
         return True
 
+    @property
+    def split_count(self) -> int:
+        """How many different splits `split(0)`, `split(1)`, .. give that are meant to be averaged over."""
+        return 1
+
     @abstractmethod
     def split(self, seed: int = 0) -> Split[Self]:
         """Train, validation and test parts. `seed` matters only where the split is drawn at random."""

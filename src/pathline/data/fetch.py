@@ -40,7 +40,8 @@ def _file(key: str, facts: dict[str, Any], file: dict[str, str]) -> Path:
             raise DataError(f"{local} is not the file that '{key}' was published with (sha256 differs): replace it")
         return local
     pooch.get_logger().setLevel("ERROR")
-    url = f"https://raw.githubusercontent.com/{facts['upstream']}/{facts['commit']}/{file['remote']}"
+    home = {**facts, **file}  # a file may come from elsewhere than the others
+    url = f"https://raw.githubusercontent.com/{home['upstream']}/{home['commit']}/{file['remote']}"
     target = cache_folder() / "datasets" / file["path"]
     try:
         pooch.retrieve(

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from pathline.data import formats
 from pathline.data.equation import equation_from_table
 from pathline.data.errors import DataError
+from pathline.data.graph_signal import GraphSignal, signal_from_table
 from pathline.data.population_tables import populations_from_table
-from pathline.data.readers.csv import read_csv, read_matrix
+from pathline.data.readers.csv import read_csv
+from pathline.data.readers.graph import read_graph
 from pathline.data.readers.npz import read_npy, read_npz
 from pathline.data.readers.parquet import read_parquet
 from pathline.data.rollouts import Rollouts
@@ -22,9 +23,10 @@ from pathline.data.samples import Samples
 from pathline.data.sequences import sequences_from_table
 from pathline.data.series import Series
 from pathline.data.strings import strings_from_table
-from pathline.data.tables import numbers, rollouts_from_table, samples_from_table, series_from_table
+from pathline.data.tables import rollouts_from_table, samples_from_table, series_from_table
 
 _TABLES: dict[str, Callable[..., Any]] = {
+    "GraphSignal": signal_from_table,
     "Sequences": sequences_from_table,
     "Series": series_from_table,
     "Samples": samples_from_table,
@@ -45,7 +47,7 @@ def read(path: str | Path | list[str], container: str, graph: str | Path | None 
 
     Args:
         path: a file or a folder; several files that belong together, such as two pictures, as a list.
-        graph: a csv matrix of edge weights between the sensors of a Series, without header, in their order.
+        graph: a csv file of edge weights between the sensors of a Series: a square or a list, see `readers.graph`.
         options: what the container's table reader takes (interval, time_column, missing, label_column, ...) and fields
             of the container (history, horizon, unit, ...); for a folder of pictures, their size.
 
@@ -63,6 +65,9 @@ def read(path: str | Path | list[str], container: str, graph: str | Path | None 
     sized = own is not None and "size" in inspect.signature(own).parameters
     if "size" in options and not sized and ending not in (formats.FOLDER, formats.SEVERAL):
         raise DataError(f"{paths[0]}: a size goes with pictures, not with a file of this kind")
+    for name in ("density", "protocol"):
+        if name in options and container != "GraphSignal":
+            raise DataError(f"{paths[0]}: --{name} hides entries that are to be recovered; it goes with --task recover")
     if own is not None:
         known = inspect.signature(own).parameters
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
@@ -84,27 +89,12 @@ def read(path: str | Path | list[str], container: str, graph: str | Path | None 
         readers = _VERBATIM if container == "Environment" else _READERS
         data = _TABLES[container](readers[ending](where), str(where), **options)
     if graph is not None:
-        if not isinstance(data, Series):
+        if not isinstance(data, Series | GraphSignal):
             raise DataError(f"{paths[0]}: a graph file goes with Series, not with {container}")
         from dataclasses import replace
 
-        data = replace(data, adjacency=read_graph(graph, len(data.nodes)))
+        data = replace(data, adjacency=read_graph(graph, data.nodes))
     return data
-
-
-def read_graph(path: str | Path, nodes: int) -> Tensor:
-    """A csv matrix of edge weights >= 0, one row and one column per sensor, without header: (nodes, nodes)."""
-    table = read_matrix(path)
-    if table.shape != (nodes, nodes):
-        raise DataError(
-            f"{path}: the graph is {table.shape[0]} x {table.shape[1]}, but the data has {nodes} sensors; "
-            "give one row and one column per sensor, in the order of the sensor columns, without header"
-        )
-    weights = numbers(table.set_axis(range(1, nodes + 1), axis=1), str(path), first_row=1)
-    if (weights < 0).any():
-        row, column = np.argwhere(weights < 0)[0]
-        raise DataError(f"{path}, row {row + 1}, column {column + 1}: the weight {weights[row, column]:g} is negative")
-    return torch.tensor(weights, dtype=torch.float32)
 
 
 def _as_pictures(array: np.ndarray) -> np.ndarray | None:

@@ -17,11 +17,21 @@ SEVERAL = "+"  # stands for several files that belong together; the reader takes
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".webp")
 FILMS = (".gif", ".mp4", ".avi", ".mov", ".mkv", ".webm")
 
+EVENT_LISTS = (".csv", ".txt", ".tsv", ".dat", ".edges", ".gz")
+
 FORMATS: dict[str, dict[str, str]] = {
     "Clips": {
         FOLDER: "pathline.data.readers.clips:clips_from_folder",
         ".npz": "pathline.data.readers.clips:clips_from_archive",
         **dict.fromkeys(FILMS, "pathline.data.readers.clips:clips_from_film"),
+    },
+    "Events": {
+        **dict.fromkeys(EVENT_LISTS, "pathline.data.readers.events:read_events"),
+        ".parquet": "pathline.data.readers.events:read_events",
+    },
+    "Affinities": {
+        **dict.fromkeys(EVENT_LISTS, "pathline.data.readers.events:read_affinities"),
+        ".parquet": "pathline.data.readers.events:read_affinities",
     },
     "Fields": {
         ".nc": "pathline.data.readers.netcdf:read_netcdf",
@@ -31,6 +41,17 @@ FORMATS: dict[str, dict[str, str]] = {
     "Interactions": dict.fromkeys(
         (".csv", ".txt", ".parquet", ".tsv", ".inter"), "pathline.data.readers.interactions:read_interactions"
     ),
+    "Graph": {
+        ".graphml": "pathline.data.readers.graphml:read_graphml",
+        SEVERAL: "pathline.data.readers.graphml:read_graphml",
+        FOLDER: "pathline.data.readers.graph_sets:read_folder",
+        **dict.fromkeys((".csv", ".tsv", ".edgelist", ".edges"), "pathline.data.readers.edge_list:read_edge_list"),
+        ".txt": "pathline.data.readers.graph_sets:read_text",
+        ".npz": "pathline.data.readers.graph_sets:read_graph_npz",
+        ".mat": "pathline.data.readers.graph_sets:read_link_mat",
+        ".graph": "pathline.data.readers.graph_sets:read_planetoid",
+    },
+    "GraphSignal": {".mat": "pathline.data.readers.matlab:read_signal"},
     "Meshes": {
         FOLDER: "pathline.data.readers.meshio:read_meshes",
         SEVERAL: "pathline.data.readers.meshio:read_meshes",
@@ -51,6 +72,12 @@ FORMATS: dict[str, dict[str, str]] = {
         ".asf": "pathline.data.readers.asf_amc:read_motion",
     },
     "Samples": {FOLDER: "pathline.data.readers.images:read_images"},
+    "Series": {".rda": "pathline.data.readers.rdata:read_rda", ".rdata": "pathline.data.readers.rdata:read_rda"},
+    "Tracks": {
+        ".gpx": "pathline.data.readers.gpx:read_gpx",
+        ".npz": "pathline.data.readers.tracks:tracks_from_archive",
+        **dict.fromkeys((".csv", ".txt", ".parquet", FOLDER, SEVERAL), "pathline.data.readers.tracks:read_tracks"),
+    },
     "Snapshots": {".h5ad": "pathline.data.readers.h5ad:read_h5ad"},
     "Waveforms": {
         ".mseed": "pathline.data.readers.miniseed:read_seismic",
@@ -64,6 +91,7 @@ FORMATS: dict[str, dict[str, str]] = {
 TABLES: dict[str, tuple[str, ...]] = {
     "Environment": (".csv", ".txt", ".parquet"),
     "Equation": (".csv", ".txt", ".parquet"),
+    "GraphSignal": (".csv", ".txt", ".parquet"),
     "Rollouts": (".csv", ".txt", ".parquet", ".npz", ".npy"),
     "Samples": (".csv", ".txt", ".parquet", ".npz", ".npy"),
     "Sequences": (".csv", ".txt", ".parquet"),
@@ -90,6 +118,8 @@ KEY_ARRAY: dict[str, str] = {
     "Meshes": "cells",
     "Pairs": "images",
     "Clips": "frames",
+    "Graph": "edges",
+    "Tracks": "positions",
 }
 
 

@@ -4,6 +4,7 @@ import io
 import pickle
 import warnings
 import zipfile
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 
 from pathline.data.cache import cache_folder
 from pathline.data.errors import DataError
+from pathline.data.fetch import fetch
 from pathline.data.interactions import Interactions
 
 MOVIELENS = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
@@ -152,3 +154,33 @@ def _told_apart(names: list[str]) -> tuple[str, ...]:
         seen[name] = seen.get(name, 0) + 1
         made.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     return tuple(made)
+
+
+def _amazon_beauty(about: dict[str, Any]) -> Interactions:
+    return purchases(fetch("amazon-beauty", about))
+
+
+def _of_recommenderlab(key: str, threshold: float | None) -> Callable[[dict[str, Any]], Interactions]:
+    return lambda about: rated_in_r(fetch(key, about)[0], threshold)
+
+
+def _signed_taste(about: dict[str, Any]) -> Interactions:
+    from pathline.sims.signed_taste import signed_taste
+
+    return signed_taste()
+
+
+def _power_law_tastes(about: dict[str, Any]) -> Interactions:
+    from pathline.sims.power_law_tastes import power_law_tastes
+
+    return power_law_tastes(50_000, 10_000, 5_000)
+
+
+LOADERS: dict[str, Callable[[dict[str, Any]], Interactions]] = {
+    "movielens-100k": lambda about: movielens_100k(),
+    "amazon-beauty": _amazon_beauty,
+    "jester": _of_recommenderlab("jester", 5.0),
+    "msweb": _of_recommenderlab("msweb", None),
+    "signed-taste": _signed_taste,
+    "power-law-tastes": _power_law_tastes,
+}

@@ -2,43 +2,32 @@
 
 import difflib
 import json
-import tomllib
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pathline.data.errors import DataError
 from pathline.data.fetch import fetch
+from pathline.data.perception_sets import PERCEPTION_SETS
+from pathline.data.sample_sets import SAMPLE_SETS
+from pathline.data.sensor_sets import SENSOR_SETS
+from pathline.data.set_facts import facts as facts  # also known as sets.facts
+from pathline.data.simulation_sets import SIMULATION_SETS
 
 if TYPE_CHECKING:
-    from pathline.data.clips import Clips
     from pathline.data.container import Container
     from pathline.data.environment import Environment
-    from pathline.data.equation import Equation
-    from pathline.data.fields import Fields
-    from pathline.data.interactions import Interactions
-    from pathline.data.meshes import Meshes
-    from pathline.data.pairs import Pairs
-    from pathline.data.rollouts import Rollouts
-    from pathline.data.samples import Samples
-    from pathline.data.sequences import Sequences
+    from pathline.data.graph_signal import GraphSignal
     from pathline.data.series import Series
     from pathline.data.snapshots import Snapshots
-    from pathline.data.waveforms import Waveforms
+    from pathline.data.tracks import Tracks
 
-FASHION = Path("/usr/share/datasets/fashion-mnist")
-STRETCH = 32  # letters of one sample of text
+GRAPHS = ("Graph", "Graphs", "Hypergraph", "Links")  # containers whose sets are made in `graph_benchmarks`
 _1_MARCH_2012 = 1_330_560_000  # local midnight as seconds since 1970
 _1_OCTOBER_2020 = 1_601_510_400
-
-
-@cache
-def facts() -> dict[str, dict[str, Any]]:
-    """Everything datasets.toml says, by key."""
-    return tomllib.loads(files("pathline.data").joinpath("datasets.toml").read_text(encoding="utf-8"))
+_22_JANUARY_2020 = 1_579_651_200
+_JANUARY_1963 = -220_924_800
 
 
 def load(key: str) -> Any:
@@ -51,14 +40,18 @@ def load(key: str) -> Any:
         near = difflib.get_close_matches(key, facts(), n=1)
         hint = f"did you mean '{near[0]}'" if near else "`pathline datasets` lists them"
         raise DataError(f"there is no built-in data set '{key}'; {hint}")
+    if facts()[key]["container"] in GRAPHS:
+        from pathline.data.graph_benchmarks import SETS
+
+        return replace(SETS[key](key, facts()[key]), name=key)
     container: Container = _LOADERS[key]()
     return replace(container, name=key)
 
 
 def _metr_la_week() -> "Series":
     """Speeds in mph; a reading of exactly 0 is a detector that reported nothing."""
-    from pathline.data.files import read_graph
     from pathline.data.readers.csv import read_csv
+    from pathline.data.readers.graph import read_graph
     from pathline.data.tables import series_from_table
 
     speeds, graph = fetch("metr-la-week", facts()["metr-la-week"])
@@ -100,144 +93,73 @@ def _simulated_roads() -> "Series":
     return simulated_roads()
 
 
-def _equation(mean: float, **facts: Any) -> "Callable[[], Equation]":
-    """A sine wave on 256 places, plus a mean."""
+def _simulated_link_loads() -> "Series":
+    from pathline.sims.link_loads import simulated_link_loads
 
-    def build() -> "Equation":
-        import torch
-
-        from pathline.data.equation import Equation
-
-        x = torch.arange(256, dtype=torch.float64) * (2 * torch.pi / 256)
-        return Equation(initial=x.sin() + mean, **facts)
-
-    return build
+    return simulated_link_loads()
 
 
-def _flowing_digits() -> "Clips":
-    from pathline.sims.flowing_digits import flowing_digits
+def _link_loads(key: str) -> "Callable[[], Series]":
+    """Matrix Y of networkTomography: bytes per link."""
 
-    return flowing_digits(1200, 10, seed=0)
+    def build() -> "Series":
+        from pathline.data.readers.rdata import read_rda
 
-
-def _simulated_gestures() -> "Sequences":
-    from pathline.sims.gestures import simulated_gestures
-
-    return simulated_gestures(5, 12, seed=0)
-
-
-def _aeon(loader: str, channels: tuple[str, ...], rate: float | None) -> "Callable[[], Sequences]":
-    def build() -> "Sequences":
-        from pathline.data.readers.aeon import aeon_set
-
-        return aeon_set(loader, channels, rate)
+        series = read_rda(fetch(key, facts()[key])[0], variables="Y", interval=300)
+        return replace(series, channels=("load",), unit="bytes")
 
     return build
 
 
-def _digits() -> "Samples":
-    """Pixels scaled from 0 .. 16 to -1 .. 1."""
+def _rough_signal() -> "GraphSignal":
+    from pathline.sims.graph_signals import rough_signal
+
+    return rough_signal()
+
+
+def _signal(key: str, steps: int | None = None, **reading: Any) -> "Callable[[], GraphSignal]":
+    """A matrix of GraphTRSS, its places turned to longitude and latitude, with the authors' graph."""
+
+    def build() -> "GraphSignal":
+        from pathline.data.readers.matlab import read_mat, read_signal, weights_of
+
+        paths = fetch(key, facts()[key])
+        unit, interval = reading["unit"], reading["interval"]
+        signal = read_signal(paths[0], missing=reading.get("missing"), interval=interval, unit=unit)
+        weights = weights_of(read_mat(paths[-1]))
+        positions = None if signal.positions is None else signal.positions.flip(1)
+        kept = slice(0, steps)
+        parts: dict[str, Any] = {"values": signal.values[:, kept], "seen": signal.seen[:, kept], "asked": None}
+        return replace(signal, **parts, adjacency=weights, positions=positions, start=reading.get("start", 0))
+
+    return build
+
+
+def _pacific_winters() -> "GraphSignal":
+    """Every fourth cell of the sea; the package is not imported, for only its example file is used."""
+    from importlib.util import find_spec
+
     import torch
-    from sklearn.datasets import load_digits
+    from scipy.io import netcdf_file
 
-    from pathline.data.samples import Samples
+    from pathline.data.graph_signal import GraphSignal
 
-    table = load_digits()
-    pixels = torch.tensor(table.images).float()[:, None] / 8 - 1
-    return Samples(values=pixels, labels=torch.tensor(table.target).long(), bounds=(-1.0, 1.0))
-
-
-def _binary_digits() -> "Samples":
-    """1 where a digit has at least half of the ink, 0 elsewhere."""
-    digits = _digits()
-    return replace(digits, values=(digits.values >= 0).float(), bounds=(0.0, 1.0), levels=2)
-
-
-def _pydoc_text() -> "Samples":
-    """Lower-case letters and single spaces, cut into stretches; the text is that of the running version of Python."""
-    import re
-    from pydoc_data.topics import topics
-
-    import torch
-
-    from pathline.data.samples import Samples
-
-    alphabet = " abcdefghijklmnopqrstuvwxyz"
-    text = re.sub(r"[^a-z]+", " ", " ".join(topics[key] for key in sorted(topics)).lower())
-    text = text[: len(text) // STRETCH * STRETCH]
-    places = torch.tensor([alphabet.index(letter) for letter in text]).view(-1, STRETCH)
-    return Samples(values=places.float(), symbols=tuple(alphabet))
-
-
-def _fashion_mnist() -> "Samples":
-    """Pixels scaled from 0 .. 255 to -1 .. 1; the 60,000 training pictures come first."""
-    import gzip
-
-    import numpy
-    import torch
-
-    from pathline.data.samples import Samples
-
-    if not FASHION.exists():
+    home = find_spec("eofs")
+    if home is None or home.origin is None:
         raise DataError(
-            f"'fashion-mnist' is read from {FASHION}, which is not there: install the Debian package "
-            "dataset-fashion-mnist, or use the built-in 'digits'"
+            "'pacific-winters' ships inside a Python package: pip install eofs, or use the built-in 'rough-signal'"
         )
-
-    def idx(name: str, header: int) -> Any:
-        with gzip.open(FASHION / name) as file:
-            return numpy.frombuffer(file.read(), numpy.uint8, offset=header)
-
-    pixels = [idx(f"{part}-images-idx3-ubyte.gz", 16) for part in ("train", "t10k")]
-    labels = [idx(f"{part}-labels-idx1-ubyte.gz", 8) for part in ("train", "t10k")]
-    values = torch.tensor(numpy.concatenate(pixels)).float().view(-1, 1, 28, 28) / 127.5 - 1
-    return Samples(values=values, labels=torch.tensor(numpy.concatenate(labels)).long(), bounds=(-1.0, 1.0))
-
-
-def _points(law: str) -> "Callable[[], Samples]":
-    def build() -> "Samples":
-        from pathline.sims.points import points
-
-        return points(law, 10_000, seed=0)
-
-    return build
-
-
-def _nbody(kind: str) -> "Callable[[], Rollouts]":
-    def build() -> "Rollouts":
-        from pathline.sims import nbody
-
-        simulate: dict[str, Callable[..., Rollouts]] = {
-            "charged": nbody.charged_nbody,
-            "gravity": nbody.gravity_nbody,
-            "springs": nbody.spring_nbody,
-        }
-        frames = range(3100, 5101, 1000)  # input, target, and one more step for rollouts
-        return simulate[kind](1000, frames, seed=0).step_between(0, 1)
-
-    return build
-
-
-def _simulated_cloth() -> "Meshes":
-    from pathline.sims.cloth import simulated_cloth
-
-    return simulated_cloth()
-
-
-def _molecule(key: str) -> "Callable[[], Rollouts]":
-    def build() -> "Rollouts":
-        from pathline.data.readers.extxyz import rollouts_from_forces
-
-        return rollouts_from_forces(fetch(key, facts()[key])[0])
-
-    return build
-
-
-def _motion_capture() -> "Rollouts":
-    """Subject 35, one skeleton, each recording a group of its own."""
-    from pathline.data.readers.asf_amc import read_motion
-
-    return read_motion(fetch("mocap-cmu", facts()["mocap-cmu"]))
+    path = Path(home.origin).parent / "examples" / "example_data" / "sst_ndjfm_anom.nc"
+    with netcdf_file(str(path), mmap=False) as file:
+        field, north, east = (
+            torch.tensor(file.variables[name][:].astype(float)) for name in ("sst", "latitude", "longitude")
+        )
+    sea = (field.abs() < 1e3).all(0)
+    places = torch.stack([east.expand(sea.shape), north[:, None].expand(sea.shape)], -1)[sea][::4]
+    values = field[:, sea].T[::4].float()
+    seen = torch.ones_like(values, dtype=torch.bool)
+    year = 31_556_952
+    return GraphSignal(values=values, seen=seen, positions=places.float(), start=_JANUARY_1963, interval=year, unit="K")
 
 
 def _cells(key: str) -> "Callable[[], Snapshots]":
@@ -301,130 +223,63 @@ def _continuous(key: str) -> "Callable[[], Environment]":
     return build
 
 
-def _channel_flow() -> "Fields":
-    from pathline.sims.flow_fields import channel_flow
+def _simulated_crossing() -> "Tracks":
+    from pathline.sims.crossing import crossing_tracks, simulate_crossing
 
-    return channel_flow()
-
-
-def _starting_channel_flow() -> "Fields":
-    from pathline.sims.flow_fields import starting_channel_flow
-
-    return starting_channel_flow()
+    return crossing_tracks(simulate_crossing(2000))
 
 
-def _ocean_temperature() -> "Fields":
-    """The one variable on the grid; the package is not imported, for it is data alone."""
-    from importlib.util import find_spec
+def _tracks(key: str) -> "Callable[[], Tracks]":
+    def build() -> "Tracks":
+        from pathline.data import track_sets
 
-    from pathline.data.readers.netcdf import read_netcdf
-
-    home = find_spec("iris_sample_data")
-    if home is None or home.origin is None:
-        raise DataError(
-            "'ocean-temperature' ships inside a Python package: pip install iris-sample-data, or use the built-in "
-            "'channel-flow'"
-        )
-    return read_netcdf(Path(home.origin).parent / "sample_data" / "ostia_monthly.nc", "surface_temperature")
-
-
-def _seismograms_phasenet() -> "Waveforms":
-    """As many of the records as the mirror or the cache holds, or else the network; the description counts them."""
-    from pathline.data.fetch import fetch_some
-    from pathline.data.readers.seismic_npz import read_phasenet_files
-
-    about = facts()["seismograms-phasenet"]
-    paths = fetch_some("seismograms-phasenet", about)
-    remark = f"{len(paths)} of the {about['complete']} upstream records; {about['complete'] - len(paths)} are not here"
-    return read_phasenet_files(paths, "seismograms-phasenet", remark=remark)
-
-
-def _simulated_seismograms() -> "Waveforms":
-    from pathline.sims.seismograms import simulated_seismograms
-
-    return simulated_seismograms()
-
-
-def _flying_crops() -> "Pairs":
-    from pathline.sims.flying_crops import flying_crops_in_parts
-
-    return flying_crops_in_parts(3000, 200, 300)
-
-
-def _stereo_motorcycle() -> "Pairs":
-    """Shrunk five times, so that the motion is up to 12 pixels."""
-    from pathline.data.photographs import stereo_motorcycle
-
-    return stereo_motorcycle(5)
-
-
-def _piv_pairs() -> "Pairs":
-    """test1 of openpiv: particles in a jet."""
-    from pathline.data.photographs import particle_images
-
-    return particle_images()
-
-
-def _movielens_100k() -> "Interactions":
-    from pathline.data.rating_sets import movielens_100k
-
-    return movielens_100k()
-
-
-def _amazon_beauty() -> "Interactions":
-    from pathline.data.rating_sets import purchases
-
-    return purchases(fetch("amazon-beauty", facts()["amazon-beauty"]))
-
-
-def _recommenderlab(key: str, threshold: float | None) -> "Callable[[], Interactions]":
-    def build() -> "Interactions":
-        from pathline.data.rating_sets import rated_in_r
-
-        return rated_in_r(fetch(key, facts()[key])[0], threshold)
+        return track_sets.build(key)
 
     return build
 
 
-def _signed_taste() -> "Interactions":
-    from pathline.sims.signed_taste import signed_taste
+def _stream(key: str) -> Callable[[], Any]:
+    def build() -> Any:
+        from pathline.data.event_sets import LOADERS
 
-    return signed_taste()
+        return LOADERS[key](facts()[key])
+
+    return build
 
 
-def _power_law_tastes() -> "Interactions":
-    from pathline.sims.power_law_tastes import power_law_tastes
+def _ratings(key: str) -> Callable[[], Any]:
+    def build() -> Any:
+        from pathline.data.rating_sets import LOADERS
 
-    return power_law_tastes(50_000, 10_000, 5_000)
+        return LOADERS[key](facts()[key])
+
+    return build
 
 
 _LOADERS: dict[str, Callable[[], Any]] = {
     "metr-la-week": _metr_la_week,
     "montevideo-bus": _montevideo_bus,
     "simulated-roads": _simulated_roads,
-    "fast-transport": _equation(0.0, speed=30.0),
-    "fast-burgers": _equation(10.0, self_advection=1.0, viscosity=0.05),
-    "flowing-digits": _flowing_digits,
-    "simulated-gestures": _simulated_gestures,
-    "imu-basic-motions": _aeon("load_basic_motions", ("acc_x", "acc_y", "acc_z", "gyr_x", "gyr_y", "gyr_z"), 10.0),
-    "imu-pickup-gestures": _aeon("load_pickup_gesture_wiimoteZ", ("acc_z",), None),
-    "digits": _digits,
-    "binary-digits": _binary_digits,
-    "pydoc-text": _pydoc_text,
-    "fashion-mnist": _fashion_mnist,
-    "two-moons": _points("two-moons"),
-    "checkerboard": _points("checkerboard"),
-    "eight-gaussians": _points("eight-gaussians"),
-    "charged-nbody": _nbody("charged"),
-    "gravity-nbody": _nbody("gravity"),
-    "springs-nbody": _nbody("springs"),
-    "simulated-cloth": _simulated_cloth,
-    "flying-crops": _flying_crops,
-    "stereo-motorcycle": _stereo_motorcycle,
-    "piv-pairs": _piv_pairs,
-    "md-ethanol": _molecule("md-ethanol"),
-    "md-3bpa": _molecule("md-3bpa"),
-    "mocap-cmu": _motion_capture,
+    "simulated-link-loads": _simulated_link_loads,
+    "link-loads-bell-labs": _link_loads("link-loads-bell-labs"),
+    "link-loads-cmu": _link_loads("link-loads-cmu"),
+    "rough-signal": _rough_signal,
+    "sea-surface-temperature": _signal("sea-surface-temperature", 600, unit="C", interval=2_629_746),
+    "pacific-winters": _pacific_winters,
+    "pm25-california": _signal("pm25-california", 220, missing=0.0, unit="ug/m3", interval=86_400),
+    "covid-cases": _signal("covid-cases", unit="cases", interval=86_400, start=_22_JANUARY_2020),
+    "graph-signal-synthetic": _signal("graph-signal-synthetic", unit="", interval=3600),
+    **SENSOR_SETS,
+    **SAMPLE_SETS,
+    **SIMULATION_SETS,
+    **PERCEPTION_SETS,
+    "pedestrian-eth-ucy": _tracks("pedestrian-eth-ucy"),
+    "flight-euroc": _tracks("flight-euroc"),
+    "drive-kitti": _tracks("drive-kitti"),
+    "handheld-tum": _tracks("handheld-tum"),
+    "simulated-quadrotor": _tracks("simulated-quadrotor"),
+    "simulated-fork": _tracks("simulated-fork"),
+    "simulated-crossroads": _tracks("simulated-crossroads"),
     "single-cell-simulated": _cells("single-cell-simulated"),
     "single-cell-hematopoiesis": _cells("single-cell-hematopoiesis"),
     "simulated-cells": _simulated_cells,
@@ -437,15 +292,18 @@ _LOADERS: dict[str, Callable[[], Any]] = {
     "torus": _continuous("torus"),
     "gaussian-grid": _continuous("gaussian-grid"),
     "spike-and-slab": _continuous("spike-and-slab"),
-    "channel-flow": _channel_flow,
-    "starting-channel-flow": _starting_channel_flow,
-    "ocean-temperature": _ocean_temperature,
-    "seismograms-phasenet": _seismograms_phasenet,
-    "simulated-seismograms": _simulated_seismograms,
-    "movielens-100k": _movielens_100k,
-    "amazon-beauty": _amazon_beauty,
-    "jester": _recommenderlab("jester", 5.0),
-    "msweb": _recommenderlab("msweb", None),
-    "signed-taste": _signed_taste,
-    "power-law-tastes": _power_law_tastes,
+    "movielens-100k": _ratings("movielens-100k"),
+    "amazon-beauty": _ratings("amazon-beauty"),
+    "jester": _ratings("jester"),
+    "msweb": _ratings("msweb"),
+    "signed-taste": _ratings("signed-taste"),
+    "power-law-tastes": _ratings("power-law-tastes"),
+    "events-collegemsg": _stream("events-collegemsg"),
+    "events-bitcoin-otc": _stream("events-bitcoin-otc"),
+    "events-primary-school": _stream("events-primary-school"),
+    "events-hospital": _stream("events-hospital"),
+    "hospital-hours": _stream("hospital-hours"),
+    "drifting-preferences": _stream("drifting-preferences"),
+    "triangle-closing": _stream("triangle-closing"),
+    "simulated-crossing": _simulated_crossing,
 }

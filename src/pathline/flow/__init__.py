@@ -7,16 +7,21 @@ likelihood.
 """
 
 from pathline.flow.bayesian import CategoricalBayesianFlow, GaussianBayesianFlow, bin_centres, bin_probabilities
+from pathline.flow.best_of import BestOf, Reading, best_of_loss, hidden, logit_normal_times, walk_to_data
+from pathline.flow.cost_guidance import Cost, Steering, steered
 from pathline.flow.couplings import independent, minibatch_optimal_transport
 from pathline.flow.edm import (
     Denoiser,
     NoiseSchedule,
     Preconditioning,
+    churned_walk,
+    denoising_log_density,
     denoising_loss,
     denoising_slope,
     denoising_walk,
 )
 from pathline.flow.guidance import drop_labels, guided_velocity
+from pathline.flow.imle import chamfer, euclidean, imle_loss, path_distances
 from pathline.flow.likelihood import (
     Likelihood,
     bits_per_dimension,
@@ -69,7 +74,9 @@ from pathline.flow.velocity import (
 )
 
 __all__ = [
+    "BestOf",
     "CategoricalBayesianFlow",
+    "Cost",
     "Denoiser",
     "GaussianBayesianFlow",
     "GaussianPath",
@@ -78,17 +85,23 @@ __all__ = [
     "NoiseSchedule",
     "OptimalTransport",
     "Preconditioning",
+    "Reading",
     "Schedule",
+    "Steering",
     "VarianceExploding",
     "VariancePreserving",
     "Velocity",
     "VelocityNetwork",
     "as_velocity",
     "barycentric_map",
+    "best_of_loss",
     "bin_centres",
     "bin_probabilities",
     "bits_per_dimension",
+    "chamfer",
     "check_jvp",
+    "churned_walk",
+    "denoising_log_density",
     "denoising_loss",
     "denoising_slope",
     "denoising_walk",
@@ -97,20 +110,25 @@ __all__ = [
     "drop_labels",
     "entropic_plan",
     "error_by_interval",
+    "euclidean",
     "exact_plan",
     "flow_matching_loss",
     "gaussian_log_density",
     "guided_target_velocity",
     "guided_velocity",
+    "hidden",
     "hutchinson_divergence",
+    "imle_loss",
     "independent",
     "interval_times",
     "log_likelihood",
+    "logit_normal_times",
     "mean_velocity_loss",
     "mean_velocity_target",
     "minibatch_optimal_transport",
     "noise_matching_loss",
     "oracle_denoiser",
+    "path_distances",
     "poisson_field",
     "poisson_noise",
     "posterior_mean",
@@ -122,9 +140,11 @@ __all__ = [
     "sinkhorn_divergence",
     "squared_distances",
     "squared_error",
+    "steered",
     "total_derivative",
     "transport_cost",
     "uniform_times",
     "velocity_of_noise_network",
+    "walk_to_data",
     "wasserstein",
 ]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EVALUATION_BATCH = 64
+NEGLIGIBLE = 0.1  # standard deviations of a channel: a percentage of a smaller value, such as 0, says nothing
 HOUR, DAY = 3600, 86_400
 
 
@@ -34,20 +35,34 @@ def masked_mae(prediction: Tensor, target: Tensor, observed: Tensor) -> Tensor:
     return (mask * (prediction - torch.where(observed, target, 0.0)).abs()).mean()
 
 
+ALL = (0, 1, 2)
+
+
 @dataclass(frozen=True)
 class Errors:
-    """Sums over windows, float64, all (horizon, nodes, channels): |error|, error^2 and how many were observed."""
+    """Sums over windows, float64, all (horizon, nodes, channels).
+
+    absolute, squared, count: of |error|, of error^2, and how many values were observed
+    relative, large: of |error / value|, and how many values were large enough for that, see `NEGLIGIBLE`
+    """
 
     absolute: Tensor
     squared: Tensor
     count: Tensor
+    relative: Tensor
+    large: Tensor
 
-    def mae(self, dims: tuple[int, ...] = (0, 1, 2)) -> Tensor:
+    def mae(self, dims: tuple[int, ...] = ALL) -> Tensor:
         """Mean absolute error over `dims` of (horizon, nodes, channels); nan where nothing was observed."""
         return self.absolute.sum(dims) / self.count.sum(dims)
 
-    def rmse(self) -> Tensor:
-        return (self.squared.sum() / self.count.sum()).sqrt()
+    def rmse(self, dims: tuple[int, ...] = ALL) -> Tensor:
+        """Root of the mean squared error, likewise."""
+        return (self.squared.sum(dims) / self.count.sum(dims)).sqrt()
+
+    def mape(self, dims: tuple[int, ...] = ALL) -> Tensor:
+        """Mean absolute error in percent of the value, over values that are large enough; nan where none was."""
+        return 100 * self.relative.sum(dims) / self.large.sum(dims)
 
 
 class Forecaster(Method):
@@ -118,9 +133,11 @@ class Forecaster(Method):
     # -- metrics ------------------------------------------------------------------------------------------------------
 
     def evaluate(self, data: Any, seed: int = 0) -> dict[str, float]:
-        """MAE over the whole horizon, at a quarter, half and all of it, and RMSE, each over observed values only.
+        """MAE over the whole horizon, at a quarter, half and all of it, RMSE and MAPE, each over observed values only.
 
-        Several channels are averaged, and each has its own MAE as well. Nothing is drawn: `seed` changes nothing.
+        MAPE is left out where no value is further from 0 than a tenth of a standard deviation of the training part.
+        `errors` has all of them at every step. Several channels are averaged, and each has its own MAE as well. Nothing
+        is drawn: `seed` changes nothing.
         """
         data = self._windows_of(data)
         errors = self.errors(data)
@@ -129,6 +146,8 @@ class Forecaster(Method):
         for step in sorted({math.ceil(self.horizon * share) for share in (0.25, 0.5, 1)}):
             metrics[f"MAE {lead_time(step, self.horizon, data.interval)}"] = by_lead[step - 1]
         metrics["RMSE"] = errors.rmse()
+        if errors.large.any():
+            metrics["MAPE (%)"] = errors.mape()
         if self.channels > 1:
             metrics |= {f"MAE {name}": errors.mae((0, 1))[i] for i, name in enumerate(data.channels)}
         return {name: value.item() for name, value in metrics.items()}
@@ -136,15 +155,20 @@ class Forecaster(Method):
     def errors(self, data: Any, where: Tensor | None = None) -> Errors:
         """Errors of all windows of `data`, summed batch by batch. where: (time, nodes) bool, the targets that count."""
         data = self._windows_of(data)
-        sums = torch.zeros(3, self.horizon, self.nodes, self.channels, dtype=torch.float64)
+        sums = torch.zeros(5, self.horizon, self.nodes, self.channels, dtype=torch.float64)
+        floor = NEGLIGIBLE * self.scaling.std.cpu()
         ahead, first = self.history + torch.arange(self.horizon), 0
         for window, prediction in self.forecasts(data):
             observed = window.future_observed
             if where is not None:
-                observed = observed & where[first + torch.arange(len(observed))[:, None] + ahead, :, None]
+                begin = (first + torch.arange(len(observed))) * data.stride
+                observed = observed & where[begin[:, None] + ahead, :, None]
             first += len(observed)
             error = torch.where(observed, prediction.cpu().double() - window.future, 0.0)
-            sums += torch.stack([error.abs().sum(0), error.square().sum(0), observed.sum(0)])
+            large = observed & (window.future.abs() >= floor)
+            relative = torch.where(large, error / window.future, 0.0).abs()
+            each = (error.abs(), error.square(), observed, relative, large)
+            sums += torch.stack([term.sum(0) for term in each])
         if not sums[2].any():
             raise DataError(f"{data.name}: no value was observed that a forecast could be compared with")
         return Errors(*sums)

@@ -43,6 +43,17 @@ class Calendar(nn.Module):
         return self.slot[time_of_day], self.day[day_of_week]
 
 
+def clock_waves(time_of_day: Tensor, day_of_week: Tensor, steps_per_day: int, harmonics: int = 1) -> Tensor:
+    """The clock as sines and cosines, for networks that take it as an input: (..., 2 + 2 harmonics).
+
+    A wave of one week, then waves of 1, 1/2, 1/3 ... day.
+    """
+    day = time_of_day / steps_per_day
+    cycles = [(day_of_week + day) / 7, *(day * (k + 1) for k in range(harmonics))]
+    angle = 2 * torch.pi * torch.stack(cycles, -1)
+    return torch.cat([angle.sin(), angle.cos()], -1)
+
+
 def _nearest(wanted: Tensor, seen: Tensor, period: int, kind: Tensor | None = None) -> Tensor:
     """For each wanted place on a circle the nearest seen one, preferring its own kind."""
     apart = (wanted[:, None] - seen).abs()

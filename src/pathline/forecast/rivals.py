@@ -10,75 +10,19 @@ AttentionGRU:      GMAN's encoder with a recurrent decoder in the place of trans
 The last two decode step by step and learn it by scheduled sampling (Bengio et al., 2015, arXiv:1506.03099).
 """
 
-import math
-from collections.abc import Callable
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pathline.core.method import Recipe
 from pathline.data import Series, Windows
 from pathline.forecast.base import Forecaster
 from pathline.forecast.calendar import Calendar
+from pathline.forecast.decoding import ScheduledSampling, decode, standardised_future
 from pathline.forecast.gman import GMAN, Norm, STEmbedding, linear, sensor_vectors
-from pathline.forecast.scaling import carry_forward
 from pathline.forecast.sensor_graph import sensor_graph
-from pathline.graph.adjacency import random_walk_pair
-from pathline.nn.nodewise import NodewiseLinear, nodewise_linear
-
-Filter = Callable[[Tensor], Tensor]
-Unit = Callable[[Tensor, Tensor], Tensor]
-
-
-class AdaptiveFilter(nn.Module):
-    """y_n = [x_n, (A x)_n] W_n + b_n with A = softmax(ReLU(E E^T)) and W_n, b_n mixed from pools by E_n."""
-
-    def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
-        super().__init__()
-        self.map = NodewiseLinear(embedding, 2 * inputs, outputs)
-
-    def at(self, embedding: Tensor) -> Filter:
-        """The filter for these embeddings; matrices are mixed once, not at every step in time."""
-        graph = F.softmax(F.relu(embedding @ embedding.T), dim=1)
-        weight, bias = self.map.weights(embedding)
-        return lambda x: nodewise_linear(torch.cat([x, graph @ x], dim=-1), weight, bias)
-
-
-class DiffusionFilter(nn.Module):
-    """y = sum_s S_s x W_s + b over supports S: the identity and powers of the walks along and against the roads."""
-
-    def __init__(self, inputs: int, outputs: int, supports: int) -> None:
-        super().__init__()
-        self.map = linear(supports * inputs, outputs)
-
-    def at(self, supports: Tensor) -> Filter:
-        """supports: (supports, nodes, nodes) -> a filter of (batch, nodes, inputs)."""
-        return lambda x: self.map(torch.einsum("snm,bmc->bnsc", supports, x).flatten(2))
-
-
-class GraphGRU(nn.Module):
-    """One step of the unit above, with `kind` of filters in the place of matrices.
-
-    inputs, width: of x and of h;  size: what the filters are sized by (embedding length, or number of supports)
-    """
-
-    def __init__(self, kind: type[AdaptiveFilter] | type[DiffusionFilter], inputs: int, width: int, size: int) -> None:
-        super().__init__()
-        self.width = width
-        self.gates = kind(inputs + width, 2 * width, size)
-        self.candidate = kind(inputs + width, width, size)
-
-    def at(self, graph: Tensor) -> Unit:
-        """The step (x, h) -> new h, (batch, nodes, inputs or width), on one graph for many steps in time."""
-        gates, candidate = self.gates.at(graph), self.candidate.at(graph)
-
-        def step(x: Tensor, h: Tensor) -> Tensor:
-            reset, update = torch.sigmoid(gates(torch.cat([x, h], dim=-1))).chunk(2, dim=-1)
-            return update * h + (1 - update) * torch.tanh(candidate(torch.cat([x, reset * h], dim=-1)))
-
-        return step
+from pathline.nn.graph_gru import AdaptiveFilter, DiffusionFilter, GraphGRU, diffusion_supports
 
 
 class AdaptiveGraphGRU(Forecaster):
@@ -126,55 +70,6 @@ class AdaptiveGraphGRU(Forecaster):
             sequence = tuple(h := step(x, h) for x in sequence)
         future: Tensor = self.head(sequence[-1]).unflatten(-1, (self.horizon, self.channels)).transpose(1, 2)
         return future
-
-
-class ScheduledSampling(nn.Module):
-    """How often a decoder in training is fed the truth instead of its own output: d / (d + exp(step / d)).
-
-    decay: d in training steps; half of the inputs are true at step d log d.
-    """
-
-    step: Tensor
-
-    def __init__(self, decay: float) -> None:
-        super().__init__()
-        self.decay = decay
-        self.register_buffer("step", torch.zeros((), dtype=torch.long))
-
-    def forward(self) -> float:
-        """The share at this step, counting steps in training mode; 0 in eval mode."""
-        if not self.training:
-            return 0.0
-        self.step += 1
-        return 1 / (1 + math.exp(min(50.0, self.step.item() / self.decay)) / self.decay)
-
-
-def decode(
-    start: Tensor,
-    h: Tensor,
-    horizon: int,
-    step: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]],
-    truth: Tensor,
-    share: float,
-) -> Tensor:
-    """Forecast step by step: each output, or with probability `share` the truth, is the next step's input.
-
-    start: (batch, nodes, channels), the last past value; step(value, h, index) -> next value, new h;
-    truth: (batch, horizon, nodes, channels), looked at only if share > 0. Returns the shape of `truth`.
-    """
-    value, values = start, []
-    for index in range(horizon):
-        value, h = step(value, h, index)
-        values.append(value)
-        if share and torch.rand(()).item() < share:
-            value = truth[:, index].to(value.dtype)
-    return torch.stack(values, dim=1)
-
-
-def standardised_future(method: Forecaster, past: Tensor, window: Windows) -> Tensor:
-    """The truth to decode with, its gaps filled from the last past value on."""
-    last = method.scaling.inverse(past[:, -1:])
-    return method.scaling(carry_forward(window.future, window.future_observed, last))
 
 
 class AttentionGRU(GMAN):
@@ -262,10 +157,7 @@ class DiffusionGRU(Forecaster):
         super().read(data)
         self.embedding.calendar.read(data)
         self.embedding.vectors.copy_(sensor_vectors(data, self.embedding.vectors.shape[1]))
-        powers = [torch.eye(self.nodes)]
-        for walk in random_walk_pair(sensor_graph(data)):
-            powers += [torch.linalg.matrix_power(walk, hop) for hop in range(1, self.hops + 1)]
-        self.supports.copy_(torch.stack(powers))
+        self.supports.copy_(diffusion_supports(sensor_graph(data), self.hops))
 
     def network(self, past: Tensor, window: Windows) -> Tensor:
         ste = self.embedding(window)

@@ -7,8 +7,9 @@ from pathline.data import Series
 
 
 def sensor_graph(data: Series, neighbours: int = 8) -> Tensor:
-    """(nodes, nodes) weights >= 0 without loops: `data.adjacency`, else `correlation_graph`."""
-    graph = correlation_graph(data, neighbours) if data.adjacency is None else data.adjacency
+    """(nodes, nodes) weights >= 0 without loops: the data's own (of one that changes the mean), else
+    `correlation_graph`."""
+    graph = correlation_graph(data, neighbours) if data.graph is None else data.graph
     return graph.float().masked_fill(torch.eye(len(graph), dtype=torch.bool), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Graphs as tensors: building, weighting, walking, embedding, and reducing over segments.
+"""Graphs as tensors: building, weighting, walking, rewiring, encoding, sampling, and reducing over segments.
 
 Everywhere `edge_index` is (2, E) int64 with row 0 the sender and row 1 the receiver, and a dense adjacency has
 `adjacency[i, j]` = weight of the edge from i to j.
@@ -8,7 +8,9 @@ from pathline.graph.adjacency import (
     dense_adjacency,
     edges_of,
     gaussian_kernel,
+    hop_distances,
     laplacian,
+    largest_eigenvalue,
     random_walk,
     random_walk_pair,
     scaled_laplacian,
@@ -16,9 +18,19 @@ from pathline.graph.adjacency import (
     symmetric_edge_weights,
 )
 from pathline.graph.bipartite import bipartite_adjacency, entries_of, interaction_matrix
-from pathline.graph.build import complete_graph, disjoint_union, knn_graph, radius_graph, repeat_graph
+from pathline.graph.build import (
+    complete_graph,
+    disjoint_union,
+    knn_graph,
+    lattice_graph,
+    radius_graph,
+    repeat_graph,
+)
+from pathline.graph.curvature import balanced_forman, ollivier_ricci
 from pathline.graph.expressiveness import automorphism_orbits, colour_refinement, partition, partition_faults
+from pathline.graph.hops import distance_matrix, hop_sets
 from pathline.graph.implicit import ImplicitMemory, personalised_pagerank
+from pathline.graph.links import both_ways, links_of, split_links
 from pathline.graph.mesh import (
     boundary_edges,
     delaunay,
@@ -28,15 +40,20 @@ from pathline.graph.mesh import (
     unique_edges,
     world_edges,
 )
+from pathline.graph.neighbour_blocks import NeighbourBlock, sample_block
 from pathline.graph.node2vec import node2vec
-from pathline.graph.sampling import NeighbourBlock, sample_neighbours
+from pathline.graph.resistance import effective_resistance, total_resistance
+from pathline.graph.rewiring import rewire
+from pathline.graph.sampling import incoming, sample_neighbours
 from pathline.graph.segment import Ends, Segments, segment_max, segment_mean, segment_softmax, segment_sum
 from pathline.graph.sheaf import SheafLaplacian, map_parameters, restriction_maps
-from pathline.graph.sparse import SparseMatrix, polynomial
+from pathline.graph.sparse import Edges, gcn_weights
+from pathline.graph.sparse_matrix import SparseMatrix, polynomial
 from pathline.graph.walks import CSR, node2vec_walks, to_csr, uniform_walks
 
 __all__ = [
     "CSR",
+    "Edges",
     "Ends",
     "ImplicitMemory",
     "NeighbourBlock",
@@ -44,24 +61,36 @@ __all__ = [
     "SheafLaplacian",
     "SparseMatrix",
     "automorphism_orbits",
+    "balanced_forman",
     "bipartite_adjacency",
+    "both_ways",
     "boundary_edges",
     "colour_refinement",
     "complete_graph",
     "delaunay",
     "dense_adjacency",
     "disjoint_union",
+    "distance_matrix",
     "edges_of",
+    "effective_resistance",
     "entries_of",
     "euler_characteristic",
     "gaussian_kernel",
+    "gcn_weights",
+    "hop_distances",
+    "hop_sets",
+    "incoming",
     "interaction_matrix",
     "knn_graph",
     "laplacian",
+    "largest_eigenvalue",
+    "lattice_graph",
+    "links_of",
     "map_parameters",
     "mesh_edges",
     "node2vec",
     "node2vec_walks",
+    "ollivier_ricci",
     "partition",
     "partition_faults",
     "personalised_pagerank",
@@ -71,6 +100,8 @@ __all__ = [
     "random_walk_pair",
     "repeat_graph",
     "restriction_maps",
+    "rewire",
+    "sample_block",
     "sample_neighbours",
     "scaled_laplacian",
     "segment_max",
@@ -78,9 +109,11 @@ __all__ = [
     "segment_softmax",
     "segment_sum",
     "signed_areas",
+    "split_links",
     "symmetric",
     "symmetric_edge_weights",
     "to_csr",
+    "total_resistance",
     "uniform_walks",
     "unique_edges",
     "world_edges",

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pathline.graph.sparse import SparseMatrix
+from pathline.graph.sparse_matrix import SparseMatrix
 
 
 def bipartite_adjacency(user: Tensor, item: Tensor, users: int, items: int) -> SparseMatrix:

@@ -61,6 +61,28 @@ def radius_graph(points: Tensor, radius: float, batch: Tensor | None = None) -> 
     return torch.cat(parts, dim=1)
 
 
+def lattice_graph(height: int, width: int, reach: float = 1.5, periodic: bool = False) -> tuple[Tensor, Tensor]:
+    """Pixels of a height x width picture, row by row, joined to all others within `reach` pixels.
+
+    reach: 1 joins 4 neighbours, 1.5 joins 8;  periodic: opposite borders touch, as on a torus
+    Returns edge_index (2, E), sorted by receiver, and the distances (E,) in pixels.
+    """
+    row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    line = torch.arange(-int(reach), int(reach) + 1)
+    shift = torch.cartesian_prod(line, line)
+    apart = shift.float().norm(dim=1)
+    near = (apart > 0) & (apart <= reach)
+    shift, apart = shift[near], apart[near]
+    rows = row.flatten()[:, None] + shift[:, 0]
+    columns = column.flatten()[:, None] + shift[:, 1]
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    if periodic:
+        inside = torch.ones_like(inside)
+    receiver, place = inside.nonzero(as_tuple=True)
+    sender = rows[receiver, place] % height * width + columns[receiver, place] % width
+    return torch.stack([sender, receiver]), apart[place]
+
+
 def disjoint_union(edge_indices: Sequence[Tensor], sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Several graphs side by side as one: graph g's nodes are shifted by sizes[0] + .. + sizes[g-1].
 

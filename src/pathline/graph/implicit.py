@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pathline.graph.sampling import NeighbourBlock
-from pathline.graph.sparse import SparseMatrix
+from pathline.graph.neighbour_blocks import NeighbourBlock
+from pathline.graph.sparse_matrix import SparseMatrix
 
 
 class ImplicitMemory(nn.Module):

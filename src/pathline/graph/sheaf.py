@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pathline.graph.segment import Segments
-from pathline.graph.sparse import SparseMatrix
+from pathline.graph.sparse_matrix import SparseMatrix
 
 FAMILIES = ("diagonal", "general", "orthogonal")
 

@@ -1,144 +1,152 @@
-"""Products of a sparse matrix with dense rows, several times as fast as torch.sparse, with own backward passes.
+"""Sparse products with learned weights: messages summed at their receivers, in the forward and the backward direction.
 
-    y = A x          dL/dx = A^T dL/dy          dL/dA_rc = <dL/dy_r, x_c>  where A has an entry
+    y[r] = sum_{e: receiver(e) = r} w_e x[sender(e)]          `Edges.propagate(x, w)`
+    dL/dx[s] = sum_{e: sender(e) = s} w_e dL/dy[receiver(e)]   the same product along the reversed edges
+    dL/dw_e = <dL/dy[receiver(e)], x[sender(e)]>               `Edges.dots`
 
-Rows are summed by `embedding_bag` over entries that were sorted once, forwards and backwards; the gradient of learned
-entries is a sampled product, which never builds what it does not need. The transpose is sorted once, when first used.
+The edge list is sorted once by receiver and once by sender; no message is ever stored, so memory is that of the nodes.
+The three products are each other's derivatives, hence differentiable any number of times.
 """
 
-import warnings
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pathline.graph.segment import segment_softmax, segment_sum
 
-class SparseMatrix:
-    """Entries of a (rows, columns) matrix, sorted by row and then column.
+_BLOCK = 1 << 23  # numbers gathered at once
 
-    row, column: (E,) int64;  value: (E,) float, ones if not given; entries at one place stay apart and are added
-    symmetric:   the caller knows that the matrix equals its transpose, which is then not sorted again
 
-    Attributes `row`, `column` and `value` are the sorted entries; `order` (E,) says which given entry each one was.
+class Edges:
+    """An edge list from `senders` to `receivers` nodes, sorted both ways on first use.
+
+    edge_index: (2, E) int64, row 0 the sender and row 1 the receiver; parallel edges stay apart
     """
 
-    def __init__(
-        self, row: Tensor, column: Tensor, value: Tensor | None, shape: tuple[int, int], symmetric: bool = False
-    ) -> None:
-        for index, size, what in ((row, shape[0], "row"), (column, shape[1], "column")):
-            if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < size:
-                raise IndexError(f"{what}s run from {int(index.min())} to {int(index.max())}; there are {size}")
-        self.shape, self.symmetric = shape, symmetric
-        self.order = (row * max(1, shape[1]) + column).argsort(stable=True)
-        self.row, self.column = row[self.order], column[self.order]
-        self.value = torch.ones(len(row), device=row.device) if value is None else value[self.order]
-        self.pointer = torch.zeros(shape[0] + 1, dtype=torch.int64, device=row.device)
-        torch.cumsum(torch.bincount(self.row, minlength=shape[0]), 0, out=self.pointer[1:])
-        self._indices = self.column.int(), self.pointer.int()
-        self._transpose: SparseMatrix | None = self if symmetric else None
-        self._places: Tensor | None = None
-        self._patterns: dict[torch.dtype, Tensor] = {}
+    def __init__(self, edge_index: Tensor, receivers: int, senders: int | None = None) -> None:
+        """Raises IndexError for an edge that names a node which is not there."""
+        self.edge_index, self.receivers = edge_index, receivers
+        self.senders = receivers if senders is None else senders
+        for row, count in zip(edge_index, (self.senders, receivers), strict=True):
+            if row.numel() and not 0 <= int(row.min()) <= int(row.max()) < count:
+                raise IndexError(f"edges name nodes {int(row.min())} to {int(row.max())}; there are {count}")
 
-    def __len__(self) -> int:
-        """Number of entries."""
-        return len(self.row)
+    @cached_property
+    def into(self) -> "_Bags":
+        """Grouped by receiver."""
+        return _Bags(self.edge_index[1], self.edge_index[0], self.receivers)
 
-    @property
-    def T(self) -> "SparseMatrix":  # noqa: N802
-        """The transpose; its `order` refers to this matrix's sorted entries."""
-        if self._transpose is None:
-            self._transpose = SparseMatrix(self.column, self.row, self.value, (self.shape[1], self.shape[0]))
-            self._transpose._transpose = self
-        return self._transpose
+    @cached_property
+    def out_of(self) -> "_Bags":
+        """Grouped by sender."""
+        return _Bags(self.edge_index[0], self.edge_index[1], self.senders)
 
-    @property
-    def transposed(self) -> Tensor:
-        """(E,) which sorted entry stands at each place of the transpose: for a symmetric pattern, the reverse edge."""
-        if self._places is None:
-            self._places = (self.column * max(1, self.shape[0]) + self.row).argsort(stable=True)
-        return self._places
+    @cached_property
+    def in_degree(self) -> Tensor:
+        """(receivers,) int64."""
+        return torch.bincount(self.edge_index[1], minlength=self.receivers)
 
-    def __matmul__(self, x: Tensor) -> Tensor:
-        """A x for x (columns, width): (rows, width), differentiable in x."""
-        product: Tensor = _Product.apply(x, self)
-        return product
+    def propagate(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """y (receivers, width) of x (senders, width) and weight (E,) or (E, heads); heads share the width equally."""
+        if x.ndim != 2 or len(x) != self.senders:
+            raise ValueError(f"x has shape {tuple(x.shape)} but must be ({self.senders}, width)")
+        if weight is not None and weight.ndim == 2:
+            heads = zip(x.chunk(weight.shape[1], 1), weight.unbind(1), strict=True)
+            return torch.cat([self.propagate(part, one) for part, one in heads], 1)
+        summed: Tensor = _Propagate.apply(x, None if weight is None else weight.to(x.dtype), self, False)
+        return summed
 
-    def product(self, x: Tensor, value: Tensor) -> Tensor:
-        """A x with the learned entries `value` (E,), in the order of the sorted ones; differentiable in both."""
-        product: Tensor = _LearnedProduct.apply(x, value, self)
-        return product
+    def dots(self, receiving: Tensor, sending: Tensor) -> Tensor:
+        """<receiving[receiver(e)], sending[sender(e)]>: (E,)."""
+        products: Tensor = _Dots.apply(receiving, sending, self)
+        return products
 
-    def raw(self, x: Tensor, value: Tensor) -> Tensor:
-        """The product itself, without a gradient."""
-        if not len(self) or x.shape[1] == 0:
-            return x.new_zeros(self.shape[0], x.shape[1])
-        return torch.embedding_bag(x.contiguous(), *self._indices, False, 0, False, value.to(x.dtype), True)[0]
+    def weight_sum(self, weight: Tensor) -> Tensor:
+        """The weights that arrive at each receiver: (E, ...) -> (receivers, ...)."""
+        return segment_sum(weight, self.edge_index[1], self.receivers)
 
-    def sampled(self, left: Tensor, right: Tensor) -> Tensor:
-        """(E,) <left_r, right_c> for every entry (r, c): left (rows, width), right (columns, width)."""
-        if not len(self):
-            return left.new_zeros(0)
-        if left.dtype not in self._patterns:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Sparse (CSR tensor support|invariant checks)")
-                column, pointer = self._indices
-                zeros = left.new_zeros(len(self))
-                self._patterns[left.dtype] = torch.sparse_csr_tensor(pointer, column, zeros, self.shape)
-        pattern = self._patterns[left.dtype]
-        return torch.sparse.sampled_addmm(pattern, left.contiguous(), right.contiguous().T, beta=0.0).values()
+    def softmax(self, scores: Tensor) -> Tensor:
+        """Softmax of (E, ...) among the edges that arrive at a node."""
+        return segment_softmax(scores, self.edge_index[1], self.receivers)
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Mean over the senders of each receiver, 0 where there is none: (receivers, width)."""
+        return self.propagate(x) / self.in_degree.clamp(min=1).to(x.dtype)[:, None]
 
 
-class _Product(torch.autograd.Function):
+class _Bags:
+    """Edges grouped by one end: `order` sorts them, `other` is their other end in that order."""
+
+    def __init__(self, end: Tensor, other: Tensor, count: int) -> None:
+        self.end, self.plain_other, self.count = end, other, count
+        self.order = end.argsort(stable=True)
+        self.other = other[self.order]
+        self.pointer = torch.zeros(count + 1, dtype=torch.int64, device=end.device)
+        torch.cumsum(torch.bincount(end, minlength=count), 0, out=self.pointer[1:])
+
+    def sum(self, x: Tensor, weight: Tensor | None) -> Tensor:
+        """(count, width) the sums of weight_e x[other end of e]."""
+        if not len(self.other) or x.device.type != "cpu":
+            rows = x.index_select(0, self.plain_other)
+            rows = rows if weight is None else rows * weight[:, None]
+            return x.new_zeros(self.count, x.shape[1]).index_add(0, self.end, rows)
+        sorted_weight = None if weight is None else weight.index_select(0, self.order)
+        return torch.embedding_bag(x.contiguous(), self.other, self.pointer, False, 0, False, sorted_weight, True)[0]
+
+
+class _Propagate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: SparseMatrix) -> Tensor:
-        ctx.matrix = matrix
-        return matrix.raw(x, matrix.value)
+    def forward(ctx: Any, x: Tensor, weight: Tensor | None, edges: Edges, reverse: bool) -> Tensor:
+        ctx.edges, ctx.reverse = edges, reverse
+        ctx.save_for_backward(x, weight)
+        return (edges.out_of if reverse else edges.into).sum(x, weight)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _Product.apply(gradient, ctx.matrix.T), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        x, weight = ctx.saved_tensors
+        for_x = for_weight = None
+        if ctx.needs_input_grad[0]:
+            for_x = _Propagate.apply(gradient, weight, ctx.edges, not ctx.reverse)
+        if ctx.needs_input_grad[1]:
+            ends = (x, gradient) if ctx.reverse else (gradient, x)
+            for_weight = _Dots.apply(*ends, ctx.edges)
+        return for_x, for_weight, None, None
 
 
-class _LearnedProduct(torch.autograd.Function):
+class _Dots(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, value: Tensor, matrix: SparseMatrix) -> Tensor:
-        ctx.matrix = matrix
-        ctx.save_for_backward(x, value)
-        return matrix.raw(x, value)
+    def forward(ctx: Any, receiving: Tensor, sending: Tensor, edges: Edges) -> Tensor:
+        ctx.edges = edges
+        ctx.save_for_backward(receiving, sending)
+        sender, receiver = edges.edge_index
+        block = max(1, _BLOCK // max(1, receiving.shape[1]))
+        parts = [
+            torch.einsum("ed,ed->e", receiving.index_select(0, r), sending.index_select(0, s))
+            for r, s in zip(receiver.split(block), sender.split(block), strict=True)
+        ]
+        return torch.cat(parts) if parts else receiving.new_zeros(0)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        matrix: SparseMatrix = ctx.matrix
-        x, value = ctx.saved_tensors
-        along = matrix.T.raw(gradient, value.index_select(0, matrix.transposed)) if ctx.needs_input_grad[0] else None
-        entries = matrix.sampled(gradient, x) if ctx.needs_input_grad[1] else None
-        return along, entries, None
+        receiving, sending = ctx.saved_tensors
+        for_receiving = for_sending = None
+        if ctx.needs_input_grad[0]:
+            for_receiving = _Propagate.apply(sending, gradient, ctx.edges, False)
+        if ctx.needs_input_grad[1]:
+            for_sending = _Propagate.apply(receiving, gradient, ctx.edges, True)
+        return for_receiving, for_sending, None
 
 
-def polynomial(matrix: SparseMatrix, x: Tensor, coefficients: list[float]) -> Tensor:
-    """sum_l coefficients[l] A^l x for a symmetric A; its gradient is the same polynomial of the gradient.
+def gcn_weights(edges: Edges, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Entries of D^-1/2 (A + I) D^-1/2: (E,) on the edges and (nodes,) on the diagonal; D counts what arrives, and 1.
 
-    Nothing but x's gradient is kept, however many powers there are.
+    weight: (E,) >= 0, 1 by default. Kipf and Welling, 2017, arXiv:1609.02907. Edges from a node to itself should be
+    left out of the list: the identity stands for them.
     """
-    if not matrix.symmetric:
-        raise ValueError("a polynomial needs a symmetric matrix, for its backward pass is itself")
-    result: Tensor = _Polynomial.apply(x, matrix, coefficients)
-    return result
-
-
-class _Polynomial(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: SparseMatrix, coefficients: list[float]) -> Tensor:
-        ctx.matrix, ctx.coefficients = matrix, coefficients
-        return _horner(matrix, x, coefficients)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return _horner(ctx.matrix, gradient, ctx.coefficients), None, None
-
-
-def _horner(matrix: SparseMatrix, x: Tensor, coefficients: list[float]) -> Tensor:
-    total = coefficients[-1] * x
-    for coefficient in reversed(coefficients[:-1]):
-        total = torch.add(matrix.raw(total, matrix.value), x, alpha=coefficient)
-    return total
+    sender, receiver = edges.edge_index
+    arriving = edges.in_degree.to(torch.get_default_dtype()) if weight is None else edges.weight_sum(weight)
+    scale = (arriving + 1).rsqrt()
+    on_edges = scale[sender] * scale[receiver]
+    return on_edges if weight is None else on_edges * weight, scale.square()

@@ -5,6 +5,7 @@ x: (batch, *shape), times t and r: (batch,), label: (batch,) int64 in 0 .. num_c
 the null class of guidance.
 """
 
+from pathline.nn.agent_attention import AgentAttention, AgentBlock, SceneEncoder, who_sees_whom
 from pathline.nn.attention import MultiHeadAttention, math_attention, set_math_attention
 from pathline.nn.decomposition import Decomposition
 from pathline.nn.dit import DiT
@@ -29,6 +30,7 @@ from pathline.nn.invertible import (
 from pathline.nn.mlp import MLP, ResidualMLP
 from pathline.nn.nodewise import NodewiseLinear
 from pathline.nn.normalizer import Normalizer
+from pathline.nn.principal_components import PrincipalComponents
 from pathline.nn.unet import UNet
 from pathline.nn.unet1d import UNet1d
 
@@ -36,6 +38,8 @@ __all__ = [
     "EGCL",
     "MLP",
     "Affine",
+    "AgentAttention",
+    "AgentBlock",
     "BoxToSpace",
     "Conditioning",
     "Coupling",
@@ -50,9 +54,11 @@ __all__ = [
     "MultiHeadAttention",
     "NodewiseLinear",
     "Normalizer",
+    "PrincipalComponents",
     "Residual",
     "ResidualMLP",
     "Rotation",
+    "SceneEncoder",
     "ShallowResidual",
     "SpaceToBox",
     "Stretch",
@@ -65,4 +71,5 @@ __all__ = [
     "math_attention",
     "set_math_attention",
     "sinusoidal_embedding",
+    "who_sees_whom",
 ]

@@ -6,15 +6,14 @@ W, U, D are shared by all velocities v of V, and psi(v) rolls a picture by v pix
 moving thing stands still, so whatever is learned of it at one speed holds for all of V, and for as long as it moves: V
 may even be enlarged after training (`with_reach`), for no weight depends on it. V = {0} is an ordinary convolutional
 recurrent network (`reach=0`). With motion="rotation", psi(v) turns the picture, and the convolutions are those of the
-rotation group.
-Keller, 2025, "Flow Equivariant Recurrent Neural Networks", NeurIPS, arXiv:2507.14793.
+rotation group. Keller, 2025, "Flow Equivariant Recurrent Neural Networks", NeurIPS, arXiv:2507.14793.
 Use it where things move at steady velocities over a background that wraps around or is dark; a step takes time and
-memory in proportion to the number of velocities. Predictions are fed back without their gradient, as in the paper,
-and within the range of the pixels learned from.
+memory in proportion to the number of velocities. Predictions are fed back without their gradient, as in the paper, and
+within the range of the pixels learned from.
 Departs: the state is carried on by one frame before it is decoded, which makes predictions exactly flow equivariant;
-the official code decodes it where the last frame was, after feeding that frame a second time (`readout="repeat"`).
-Hidden 10, two hidden convolutions in the decoder and velocities up to one pixel per frame by default (paper: 128, four,
-more).
+the official code decodes it where the last frame was, after feeding that frame a second time (`readout="repeat"`). Next
+frames only: classifying clips and the error by velocity are left out. Hidden 10, two hidden convolutions in the decoder
+and velocities up to one pixel per frame by default (paper: 128, four, more).
 """
 
 import itertools

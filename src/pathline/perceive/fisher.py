@@ -10,7 +10,8 @@ Hidden states lie between -1 and 1, which bounds S_b; it can also be kept by a l
 Li, Xie, Zhang, Chen, Han, 2018, "Deep Fisher Discriminant Learning for Mobile Hand Gesture Recognition", Pattern
 Recognition 77, arXiv:1707.03692. theta = eta = 0 is the plain bidirectional network, eta = 0 alone is center loss.
 Use it for short recordings with few examples per class by users who are not in the training data. It costs nothing at
-prediction; where data are plenty, plain cross-entropy is as good.
+prediction; where data are plenty, plain cross-entropy is as good. On the gestures of its claim `linear-classifier` is
+six points better than any of these networks: try that first.
 Departs: the paper's weights and form are not known to us; the defaults were chosen on one draw of gestures.
 """
 

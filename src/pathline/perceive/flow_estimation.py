@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from pathline.core.budget import Budget
 from pathline.core.errors import DataError
-from pathline.core.method import Figure, Method, Recipe, key_of
+from pathline.core.method import Computed, Figure, Method, Recipe, key_of
 from pathline.data.container import Split
 from pathline.data.pairs import Pairs, TwoFrames
 from pathline.nn.warp import warp
@@ -185,17 +185,8 @@ class FlowEstimator(Perceiver):
         return flow_pictures.figures(chosen, data) if chosen else []
 
 
-class FixedFlow(FlowEstimator):
+class FixedFlow(Computed, FlowEstimator):
     """A method that learns nothing."""
-
-    trains = False
-
-    def fit(
-        self, data: Any, budget: Budget | None = None, seed: int = 0, validation: Any = None, **options: Any
-    ) -> Self:
-        """Nothing is learned."""
-        self.require(data)
-        return self.eval()
 
     def loss(self, batch: TwoFrames) -> Tensor:
         """Mean end-point error, or photometric error without truth."""

@@ -2,7 +2,7 @@
 
 The standard estimator of dense motion between two pictures. Take it when points move far, when motion breaks at the
 edges of things, or when you have examples with known motion; for sub-pixel motion of smooth textures Horn-Schunck
-needs no training and may do as well.
+needs no training and does better on the real pair of the claim.
 
     g1, g2 = features of both pictures at 1 / stride,   h, c = tanh, relu of features of the first alone
     C(i, k) = <g1(i), g2(k)> / sqrt(channels), and its averages over 2^l x 2^l blocks
@@ -55,7 +55,7 @@ SIZES: dict[str, dict[str, Any]] = {
 class RAFT(LearnedFlow):
     """Recurrent all-pairs field transforms.
 
-    size:            "desk" (0.3 M weights, 1/4 resolution), "small" (1.0 M: bottleneck blocks, a plain GRU, linear
+    size:            "desk" (0.4 M weights, 1/4 resolution), "small" (1.0 M: bottleneck blocks, a plain GRU, linear
                      up-sampling) or "full" (5.3 M), both at 1/8
     iterations, test_iterations: steps of refinement in training and afterwards; None: those of the size
     on_the_fly:      correlations where they are looked up, with memory linear in the picture, in place of the volume

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pathline.core.claim import widest_within
 from pathline.nn.correlation import local_correlation
 from pathline.nn.upsampling import linear_upsampled
 from pathline.nn.warp import warp
@@ -121,7 +122,4 @@ class PWC(LearnedFlow):
 
 def of_equal_size(cls: type[Any], parameters: int) -> int:
     """The largest width whose network has at most so many parameters."""
-    width = 8
-    while cls(width=width + 1).parameter_count() <= parameters:
-        width += 1
-    return width
+    return widest_within(parameters, lambda width: cls(width=width))

@@ -29,7 +29,7 @@ from pathline.core.errors import MethodError
 from pathline.core.method import Recipe
 from pathline.core.schedule import rate_groups
 from pathline.data import Interactions
-from pathline.graph import ImplicitMemory, NeighbourBlock, personalised_pagerank, sample_neighbours
+from pathline.graph import ImplicitMemory, NeighbourBlock, personalised_pagerank, sample_block
 from pathline.nn.lazy_adam import LazyAdam
 from pathline.recommend.pairwise import Pairwise, Triples
 
@@ -103,7 +103,7 @@ class LTGNN(Pairwise):
     def loss(self, batch: Triples) -> dict[str, Tensor]:
         nodes = torch.cat([batch.user, batch.liked + self.users, batch.other + self.users])
         targets, place = nodes.unique(return_inverse=True)
-        block = sample_neighbours(self.adjacency, targets, self.neighbours)
+        block = sample_block(self.adjacency, targets, self.neighbours)
         self.edges_touched += len(block.neighbour) + len(targets)
         learned = F.embedding(targets, self.embedding, sparse=True)
         z = self.adjusted(self.memory.step(learned, block, self.alpha, self.mix), learned, block)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pathline.graph import personalised_pagerank, polynomial, sample_neighbours
+from pathline.graph import personalised_pagerank, polynomial, sample_block
 from pathline.recommend.lightgcn import LightGCN
 from pathline.recommend.pairwise import Pairwise, Triples
 
@@ -99,7 +99,7 @@ class SampledLightGCN(LightGCN):
         around = [targets]
         blocks = []
         for _ in range(self.layers):  # from the targets outwards
-            blocks.append(sample_neighbours(self.adjacency, around[-1], self.neighbours))
+            blocks.append(sample_block(self.adjacency, around[-1], self.neighbours))
             around.append(torch.cat([around[-1], blocks[-1].neighbour]).unique())
             self.edges_touched += len(blocks[-1].neighbour)
         x = F.embedding(around[-1], self.embedding)

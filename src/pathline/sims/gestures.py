@@ -3,17 +3,18 @@
 A template is a stroke in a plane, drawn at unit size. A user draws it at a speed, size and tilt of their own; the hand
 turns with the stroke. At 50 samples a second,
     angular velocity  w = vee(R^T dR/dt)                 rad/s, in the frame of the sensor
-    acceleration      a = R^T (d^2 p/dt^2 + g e_z) + b   m/s^2, with gravity, bias b and noise
+    acceleration      a = R^T (d^2 p/dt^2 + g e_y) + b   m/s^2, with gravity (y is upwards), bias b and noise
 with R the orientation of the hand. Twelve classes: circles both ways, triangle, square, V, Z, eight, four straight
 strokes, and a push.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pathline.data.sequences import Sequences, padded
+from pathline.data.sequences import Sequences
 
 CLASSES = (
     "circle-cw",
@@ -88,43 +89,63 @@ def angular_velocity(orientation: Tensor, rate: float) -> Tensor:
 
 
 def _smooth(path: Tensor, width: float) -> Tensor:
-    """`path` (time, 3) under a normal window of `width` samples: hands do not turn corners at once."""
+    """Paths (count, time, 3) under a normal window of `width` samples: hands do not turn corners at once."""
     reach = max(1, math.ceil(3 * width))
     window = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=path.dtype) / width) ** 2)
-    window = window / window.sum()
-    padded_path = torch.cat([path[:1].expand(reach, -1), path, path[-1:].expand(reach, -1)])
-    return torch.nn.functional.conv1d(padded_path.T[:, None], window[None, None])[:, 0].T
+    window = (window / window.sum()).expand(3, 1, -1)
+    padded = torch.nn.functional.pad(path.mT, (reach, reach), mode="replicate")
+    return torch.nn.functional.conv1d(padded, window, groups=3).mT
 
 
-def recording(name: str, style: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-    """One gesture by one user: (time, 6), acceleration in m/s^2 and angular velocity in rad/s."""
+class Style(NamedTuple):
+    """How each of `count` gestures is drawn by the user it is by.
+
+    seconds, size (m), warp, wrist (rad/m), noise (m/s^2): (count,);   tilt, hold: (count, 3) rotation vectors in rad
+    """
+
+    seconds: Tensor
+    size: Tensor
+    warp: Tensor
+    tilt: Tensor
+    hold: Tensor
+    wrist: Tensor
+    noise: Tensor
+
+
+def record(labels: Tensor, style: Style, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Gestures of the classes `labels` (count,): (count, time, 6), acceleration in m/s^2 and angular velocity in rad/s,
+    0 after their ends, and their lengths (count,) in samples."""
+    count = len(labels)
 
     def drawn(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+        return torch.randn(count, *shape, generator=generator, dtype=torch.float64)
 
-    seconds = float(style["seconds"] * (0.12 * drawn(1)[0]).exp())
-    still = int(RATE * 0.1 * (1 + torch.rand((), generator=generator)))
-    count = max(20, round(seconds * RATE))
-    steady = torch.linspace(0, 1, count, dtype=torch.float64)
-    warp = float(style["warp"] + 0.15 * drawn(1)[0])
-    phase = (steady + warp / (2 * math.pi) * (math.pi * steady).sin() * 0.5).clamp(0, 1)
-    phase = torch.cat([phase.new_zeros(still), phase, phase.new_ones(still)])
-    size = style["size"] * (0.15 * drawn(1)[0]).exp()
-    path = _smooth(size * template(name, phase), 2.5)
-    tilt = rotation(style["tilt"] + 0.12 * drawn(3))
-    drift = torch.linspace(0, 1, len(path), dtype=torch.float64)[:, None]
-    path = path @ tilt.T + 0.03 * drift * drawn(3)
+    still = (RATE * 0.1 * (1 + torch.rand(count, generator=generator, dtype=torch.float64))).floor()[:, None]
+    moving = (style.seconds * (0.12 * drawn()).exp() * RATE).round().clamp(min=20)[:, None]
+    lengths = (moving + 2 * still).long()[:, 0]
+    sample = torch.arange(int(lengths.max()), dtype=torch.float64)
+    steady = ((sample - still) / (moving - 1)).clamp(0, 1)
+    warp = (style.warp + 0.15 * drawn())[:, None]
+    phase = (steady + warp / (4 * math.pi) * (math.pi * steady).sin()).clamp(0, 1)
+    path = torch.zeros(*phase.shape, 3, dtype=torch.float64)
+    for label, name in enumerate(CLASSES):
+        path[labels == label] = template(name, phase[labels == label])
+    path = _smooth((style.size * (0.15 * drawn()).exp())[:, None, None] * path, 2.5)
+    drift = (sample / (lengths[:, None] - 1)).clamp(max=1)[..., None]
+    path = path @ rotation(style.tilt + 0.12 * drawn(3)).mT + 0.03 * drift * drawn(1, 3)
     # The wrist turns with the stroke: about the view's axis with sideways motion, about the arm's with upward motion.
-    lean = style["wrist"] * path[:, [1, 0, 0]] * torch.tensor([-1.0, 1.0, 0.6], dtype=torch.float64)
-    orientation = rotation(style["hold"] + 0.1 * drawn(3)) @ rotation(lean + 0.05 * drift * drawn(3))
-    lift = torch.gradient(torch.gradient(path, spacing=1 / RATE, dim=0)[0], spacing=1 / RATE, dim=0)[0]
+    turns = style.wrist[:, None, None] * torch.tensor([-1.0, 1.0, 0.6], dtype=torch.float64)
+    hold = rotation(style.hold + 0.1 * drawn(3))[:, None]
+    orientation = hold @ rotation(turns * path[..., [1, 0, 0]] + 0.05 * drift * drawn(1, 3))
+    lift = torch.gradient(torch.gradient(path, spacing=1 / RATE, dim=1)[0], spacing=1 / RATE, dim=1)[0]
     lift = lift + torch.tensor([0.0, GRAVITY, 0.0], dtype=torch.float64)
-    acceleration = torch.einsum("tji,tj->ti", orientation, lift)
+    acceleration = torch.einsum("ntji,ntj->nti", orientation, lift)
     turning = angular_velocity(orientation, RATE)
-    noise = style["noise"]
-    acceleration = acceleration + 0.15 * drawn(3) + noise * drawn(len(path), 3)
-    turning = turning + 0.03 * drawn(3) + 0.2 * noise * drawn(len(path), 3)
-    return torch.cat([acceleration, turning], 1).float()
+    noise, each = style.noise[:, None, None], (len(sample), 3)
+    acceleration = acceleration + 0.15 * drawn(1, 3) + noise * drawn(*each)
+    turning = turning + 0.03 * drawn(1, 3) + 0.2 * noise * drawn(*each)
+    within = (sample < lengths[:, None])[..., None]
+    return (torch.cat([acceleration, turning], -1) * within).float(), lengths
 
 
 def simulated_gestures(per_class: int = 5, users: int = 12, seed: int = 0) -> Sequences:
@@ -132,31 +153,27 @@ def simulated_gestures(per_class: int = 5, users: int = 12, seed: int = 0) -> Se
     generator = torch.Generator().manual_seed(seed)
 
     def drawn(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+        return torch.randn(users, *shape, generator=generator, dtype=torch.float64)
 
-    recordings, labels, groups = [], [], []
-    for user in range(users):
-        style = {
-            "seconds": 1.0 * (0.25 * drawn(1)[0]).exp(),
-            "size": 0.3 * (0.3 * drawn(1)[0]).exp(),
-            "warp": 0.5 * drawn(1)[0],
-            "tilt": 0.2 * drawn(3),
-            "hold": 0.15 * drawn(3),
-            "wrist": 1.5 * (0.4 * drawn(1)[0]).exp(),
-            "noise": 0.5 * (0.3 * drawn(1)[0]).exp(),
-        }
-        for label, name in enumerate(CLASSES):
-            for _ in range(per_class):
-                recordings.append(recording(name, style, generator))
-                labels.append(label)
-                groups.append(user)
-    values, lengths = padded(recordings)
+    habits = Style(
+        seconds=1.0 * (0.25 * drawn()).exp(),
+        size=0.3 * (0.3 * drawn()).exp(),
+        warp=0.5 * drawn(),
+        tilt=0.2 * drawn(3),
+        hold=0.15 * drawn(3),
+        wrist=1.5 * (0.4 * drawn()).exp(),
+        noise=0.5 * (0.3 * drawn()).exp(),
+    )
+    each = len(CLASSES) * per_class
+    groups = torch.arange(users).repeat_interleave(each)
+    labels = torch.arange(len(CLASSES)).repeat_interleave(per_class).repeat(users)
+    values, lengths = record(labels, Style(*(habit[groups] for habit in habits)), generator)
     return Sequences(
         values=values,
         lengths=lengths,
-        labels=torch.tensor(labels),
+        labels=labels,
         classes=CLASSES,
-        groups=torch.tensor(groups),
+        groups=groups,
         channels=tuple(
             f"{what}_{axis} [{unit}]" for what, unit in (("acc", "m/s2"), ("gyr", "rad/s")) for axis in "xyz"
         ),

@@ -70,7 +70,7 @@ class Lattice:
 
     solid:     (items, height, width) bool, cells of the obstacles
     viscosity: in cells^2 a step
-    inflow:    (height,) velocity that enters on the left; None: what leaves on the right enters on the left
+    inflow:    (height,) or (items, height), velocity that enters on the left; None: the channel is closed to a ring
     velocity:  (2, height, width) or (items, 2, height, width) to start from; at rest by default
     """
 
@@ -84,7 +84,12 @@ class Lattice:
     ) -> None:
         if solid.ndim != 3 or solid.dtype != torch.bool or not viscosity > 0:
             raise ValueError("a lattice needs obstacles (items, height, width) of bool and a viscosity above 0")
-        self.viscosity, self.inflow, self.rate = viscosity, inflow, 1 / (3 * viscosity + 0.5)
+        if inflow is not None and tuple(inflow.shape) not in ((solid.shape[1],), (len(solid), solid.shape[1])):
+            raise ValueError(
+                f"the inflow has shape {tuple(inflow.shape)}; expected ({solid.shape[1]},) or "
+                f"({len(solid)}, {solid.shape[1]}): a velocity for each row of cells"
+            )
+        self.inflow, self.rate = inflow, 1 / (3 * viscosity + 0.5)
         c = C.double()
         self.moments_of = torch.cat([torch.ones(1, 9), c]).to(dtype)
         squares = torch.stack([4.5 * c[0] ** 2 - 1.5, 9 * c[0] * c[1], 4.5 * c[1] ** 2 - 1.5])
@@ -104,10 +109,10 @@ class Lattice:
         if self.inflow is None:
             return
         inflow = self.inflow.double()
-        above, below = inflow.roll(1), inflow.roll(-1)
+        above, below = inflow.roll(1, -1), inflow.roll(-1, -1)
         between = torch.stack([inflow, (inflow + above) / 2, (inflow + below) / 2])  # where the links cross the inlet
-        between[1, 0] = between[2, -1] = 0  # these two links end in the corners, on the walls
-        self.pushed = (6 * W[IN, None] * between)[:, None].to(dtype)
+        between[1, ..., 0] = between[2, ..., -1] = 0  # these two links end in the corners, on the walls
+        self.pushed = (6 * W[IN, None, None] * between.view(3, -1, between.shape[-1])).to(dtype)
 
     def moments(self) -> Tensor:
         """(3, items, height, width): density, and the momentum along and across the channel."""
@@ -138,6 +143,8 @@ class Lattice:
         """Go on with the channels `items` only."""
         self.populations = self.populations.view(9, *self.solid.shape)[:, items].flatten(1)
         self.outlet_density, self.outlet_speed = self.outlet_density[items], self.outlet_speed[items]
+        if self.inflow is not None and self.inflow.ndim == 2:
+            self.inflow = self.inflow[items]
         self._enclose(self.solid[items])
 
 
@@ -166,6 +173,7 @@ def steady_flow(
     Raises ValueError for a flow that diverges.
     """
     items, height, width = solid.shape
+    longest = max(every, longest // every * every)  # the last look is at the last step
     inflow = parabola(height, peak)
     start = torch.stack([inflow[:, None].expand(height, width), torch.zeros(height, width, dtype=torch.float64)])
     lattice = Lattice(solid, viscosity, inflow, start, dtype)

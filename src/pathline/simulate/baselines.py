@@ -10,30 +10,21 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from pathline.core.budget import Budget
 from pathline.core.errors import DataError
-from pathline.data import Step
+from pathline.core.method import Computed
+from pathline.data import Rollouts, Step
 from pathline.simulate.base import Simulator
 
 _BATCH = 4096  # steps looked at together
 
 
-class ConstantVelocity(Simulator):
+class ConstantVelocity(Computed, Simulator):
     """Every body keeps its velocity."""
-
-    trains = False
 
     @classmethod
     def for_data(cls, data: Any, **config: Any) -> Self:
         cls.require(data)
         return cls(**config)
-
-    def fit(
-        self, data: Any, budget: Budget | None = None, seed: int = 0, validation: Any = None, **options: Any
-    ) -> Self:
-        """Nothing is learned."""
-        self.require(data)
-        return self.eval()
 
     def loss(self, batch: Step) -> Tensor:
         """Mean squared error of the final positions."""
@@ -43,14 +34,13 @@ class ConstantVelocity(Simulator):
         return state.position + state.duration * state.velocity, state.velocity
 
 
-class LinearDynamics(Simulator):
+class LinearDynamics(Computed, Simulator):
     """x + A v with the A that fits the training steps best in the least-squares sense.
 
     dims:   dimensions of space
     matrix: A is a (dims, dims) matrix, which can bend motion but depends on the axes; otherwise a number times identity
     """
 
-    trains = False
     gain: Tensor
 
     def __init__(self, dims: int, matrix: bool = False) -> None:
@@ -65,13 +55,12 @@ class LinearDynamics(Simulator):
         method.gain.mul_(part.interval * part.span)
         return method
 
-    def fit(
-        self, data: Any, budget: Budget | None = None, seed: int = 0, validation: Any = None, **options: Any
-    ) -> Self:
+    def read(self, data: Rollouts) -> None:
         """Solve the normal equations, summed up in float64 over all supervised steps of the training part."""
         dims = self.gain.shape[0]
         square, product = torch.zeros(2, dims, dims, dtype=torch.float64)
-        for step in self.require(data).batches(_BATCH, shuffle=False):
+        for step in data.batches(_BATCH, shuffle=False):
+            assert isinstance(step, Step)
             velocity, moved = (v.double().flatten(0, 1) for v in (step.velocity, step.target - step.position))
             square += velocity.T @ velocity
             product += velocity.T @ moved
@@ -80,7 +69,6 @@ class LinearDynamics(Simulator):
         else:
             gain = torch.eye(dims) * (product.trace() / square.trace().clamp(min=torch.finfo(torch.float64).tiny))
         self.gain.copy_(gain)
-        return self.eval()
 
     def checked(self, state: Any) -> Step:
         state = super().checked(state)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from pathline.core.budget import Budget
 from pathline.core.errors import DataError, MethodError
-from pathline.core.method import Figure, Method, Recipe
+from pathline.core.method import Computed, Figure, Method, Recipe
 from pathline.data.equation import Equation, Nodes
 from pathline.nn.collocation import grid_points
 from pathline.nn.conditions import PENALTIES, penalty
@@ -180,17 +179,12 @@ class CollocationSolver(EquationSolver):
         return penalty(residual, self.norm)
 
 
-class InitialState(EquationSolver):
+class InitialState(Computed, EquationSolver):
     """u stays as it was at time 0: what a solver must beat."""
 
-    trains = False
-
-    def fit(
-        self, data: Any, budget: Budget | None = None, seed: int = 0, validation: Any = None, **options: Any
-    ) -> Self:
-        """Nothing is learned."""
+    def read(self, data: Equation) -> None:
+        """Refuse an equation other than the one it was built for."""
         self.check(data)
-        return self.eval()
 
     def loss(self, batch: Nodes) -> Tensor:
         """Nothing is minimised."""

@@ -1,9 +1,9 @@
 """Frame averaging for bodies: ordinary message passing on coordinates, made exactly equivariant by a few copies.
 
     h_i = Linear([x_i, v_i, features])  in each of the 2^d signed principal frames of the scene (8 in space)
-    messages and updates as usual; after each layer (levels = "all"): turn h, read as width / d vectors per node, back
-    to
-        the world, average over the copies, take the frame of these vectors and go on in it
+    messages and updates as usual
+    after each layer (levels = "all"): turn h, read as width / d vectors per node, back to the world, average over the
+        copies, take the frame of these vectors and go on in it
     x_i' = x_i + T v_i + mean over the frame of g MLP(h_i)
 Puny, Atzmon, Ben-Hamu, Smith, Grover, Lipman, 2022, "Frame Averaging for Invariant and Equivariant Network Design",
 arXiv:2110.03336. The frames, and `symmetrize` for networks of any kind, are in `pathline.spaces.frames`.

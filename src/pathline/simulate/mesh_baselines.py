@@ -9,27 +9,18 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from pathline.core.budget import Budget
+from pathline.core.method import Computed
 from pathline.data.meshes import MeshStep
 from pathline.simulate.meshes import MeshSimulator
 
 
-class MeshPersistence(MeshSimulator):
+class MeshPersistence(Computed, MeshSimulator):
     """The state stays as it is."""
-
-    trains = False
 
     @classmethod
     def for_data(cls, data: Any, **config: Any) -> Self:
         cls.require(data)
         return cls(**config)
-
-    def fit(
-        self, data: Any, budget: Budget | None = None, seed: int = 0, validation: Any = None, **options: Any
-    ) -> Self:
-        """Nothing is learned."""
-        self.require(data)
-        return self.eval()
 
     def loss(self, batch: MeshStep) -> Tensor:
         """Mean squared error of the next state."""

@@ -1,11 +1,12 @@
 """Physics-informed network: u(x, t) as one network that is penalised where the equation does not hold.
 
     R = u_t + f(u) u_x - nu u_xx at fixed places;   loss = <R^2> + w <(u(x, 0) - u0(x))^2>
-With periodic inputs (cos x, sin x, t), periodicity is exact. Two remedies for its failure at high speeds are there:
-a curriculum, whose speed grows over the stages of training, and windows of time that are learned one after another,
-each from the end of the one before. Raissi, Perdikaris, Karniadakis, 2019, J. Comput. Phys. 378, arXiv:1711.10561;
-failure, curriculum and sequence-to-sequence: Krishnapriyan et al., 2021, NeurIPS, arXiv:2109.01050.
-Departs: R is measured in units of the fastest speed, so that losses of slow and fast transport compare.
+With periodic inputs (cos x, sin x, t), periodicity is exact. Two remedies for its failure at high speeds are there: a
+curriculum, whose speed grows over the stages of training, and windows of time that are learned one after another, each
+from the end of the one before. Raissi, Perdikaris, Karniadakis, 2019, J. Comput. Phys. 378, arXiv:1711.10561; failure,
+curriculum and sequence-to-sequence: Krishnapriyan et al., 2021, NeurIPS, arXiv:2109.01050.
+Departs: with `scaled` R is measured in units of the fastest speed, so that losses of slow and fast transport compare;
+by default it is not.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """Frames of graphs: nodes sorted by what the spectrum says about them, with all orders of those that it cannot tell.
 
-    S_i = (P_1[i, i], P_2[i, i], ..)      P_m the projection onto the m-th eigenspace of the Laplacian, I - D^-1/2 A
-    D^-1/2 F(A, Y) = all permutations that sort the rows [S_i, Y_i] lexicographically
+    S_i = (P_1[i, i], P_2[i, i], ..)      P_m the projection onto the m-th eigenspace of I - D^-1/2 A D^-1/2
+    F(A, Y) = all permutations that sort the rows [S_i, Y_i] lexicographically
 S depends neither on the order of the nodes nor on the choice of a basis within an eigenspace. If F is too large, an
 average over permutations drawn from it is unbiased, and invariant in expectation.
 Puny et al., 2022, arXiv:2110.03336, whose code rounds S to two decimals; here values join by their distance.

@@ -6,8 +6,8 @@
 A frame turns with its scene: in the plane under all turns, in space under turns about z only, unless the acceleration
 defines it too: the roll of a frame that velocity alone defines hangs on the z axis.
 
-    relative_pose: [R_i^T (p_j - p_i), euler(R_i^T R_j), ||p_j - p_i||, spherical angles of R_i^T (p_j - p_i), R_i^T
-                   u_j]
+    relative_pose: [R_i^T (p_j - p_i), euler(R_i^T R_j), ||p_j - p_i||, spherical angles of R_i^T (p_j - p_i),
+                    R_i^T u_j]
 Kofinas, Nagaraja, Gavves, 2021, "Roto-translated Local Coordinate Frames For Interacting Dynamical Systems",
 arXiv:2110.14961. A frame R is (..., dims, dims) with its axes as columns: R^T x are the coordinates of x in it.
 """

@@ -1,7 +1,8 @@
 """Fisher's criterion on gestures of users who were not in the training data.
 
 All arms are one network on the same recordings, batches, steps and seeds; only the weights of the criterion differ.
-They were chosen on the other users of two pilot draws, from 0.1 to 1 for theta; rate and number of steps without them.
+They were chosen on the other users of four pilot draws, among both forms and theta from 0.05 to 2; rate and number of
+steps without them.
 """
 
 from typing import TYPE_CHECKING
@@ -18,12 +19,12 @@ from pathline.sims.gestures import simulated_gestures
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-USERS, PER_CLASS = 18, 4
-TRAINED, WATCHED = 8, 2  # users; the other eight are tested
+USERS, PER_CLASS = 34, 4
+TRAINED, WATCHED = 8, 2  # users; all others are tested: differences of a point drown in few
 EVERY = 2  # samples: 25 Hz
 BUDGET, RECIPE = Budget(steps=200), {"lr": 2e-3, "validations": 4}
 SIZE = {"hidden": 48, "layers": 1}
-FISHER = {"theta": 0.2, "eta": 0.02}
+FISHER = {"theta": 0.15, "eta": 0.015}
 ARMS = {
     "F-BGRU": {"cell": "gru", **FISHER},
     "BGRU": {"cell": "gru", "theta": 0.0, "eta": 0.0},
@@ -34,14 +35,16 @@ ARMS = {
 
 
 class CompactAndFarApart(Claim):
-    """On gestures of eight users who were not in the training data, a bidirectional GRU with Fisher's criterion has at
+    """On gestures of 24 users who were not in the training data, a bidirectional GRU with Fisher's criterion has at
     least half a point more accuracy than the same network with cross-entropy alone in the mean over five draws, more on
-    at least four of them, and at least 1.5 times the ratio of scatter between to within classes."""
+    at least four of them, and at least 1.5 times the ratio of scatter between to within classes. Recorded beside
+    them: a linear classifier on summaries, better than all networks on every draw (0.940 against 0.876); center loss,
+    better than F-BGRU on four of five; and F-BLSTM, worse than BLSTM on four of five."""
 
     system, baselines = "fisher", ("linear-classifier",)
     paper = "F-BLSTM and F-BGRU beat BLSTM and BGRU by a point or so on three sets of mobile gestures"
     metric, better = "accuracy", "higher"
-    seeds = (5, 6, 7, 8, 9)  # 0 to 4 were seen with half of these weights
+    seeds = (10, 11, 12, 13, 14)  # 0 to 9 were seen with other weights
     require = (
         at_least("F-BGRU, gain in points", 0.5),
         at_least("F-BGRU, gains", 0.8),
@@ -49,11 +52,12 @@ class CompactAndFarApart(Claim):
     )
 
     tried = (
-        "First, on seeds 0 to 4 with theta 0.1 and eta 0.01: a gain of 1.25 points, on four of five draws, but 1.43 "
-        "times the trace ratio. On a pilot draw theta 0.1, 0.2 and 0.3 with a tenth of it as eta: 83.9, 83.1 and "
-        "80.2 % (79.7 % without) and 1.9, 2.1 and 2.0 times the trace ratio; on another theta 1 lost six points. "
-        "With 0.2, on fresh seeds, features are compact, but accuracy gains nothing: over ten draws and both "
-        "weights it is 0.3 points."
+        "Before, with eight users to test and gestures drawn in another order: on seeds 0 to 4 with theta 0.1 and eta "
+        "0.01 a gain of 1.25 points, on four of five draws, but 1.43 times the trace ratio; on seeds 5 to 9 with twice "
+        "these weights -0.73 points and 1.50 times. On four pilot draws with 24 users to test: theta 0.05, 0.1 and 0.2 "
+        "with a tenth of it as eta gain -0.2, 0.8 and 0.6 points for 1.26, 1.45 and 1.60 times the trace ratio, so "
+        "0.15 was taken; the ratio of the scatters with theta 0.2, 0.5 and 1 gains 1.2, 1.0 and 0.0 points for 1.14, "
+        "1.26 and 1.47 times."
     )
 
     def run(self, seed: int) -> dict[str, float]:

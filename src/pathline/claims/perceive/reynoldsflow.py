@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pathline.core.claim import Claim, at_least, at_most
+from pathline.data.pairs import Pairs
 from pathline.perceive import encodings
 from pathline.perceive.flow_estimation import in_grey
 from pathline.perceive.heat_map import HeatMapDetector, average_precision, peaks
@@ -74,6 +75,8 @@ class TinyMoversStandOut(Claim):
                 tiny_targets(count, seed=seed, part=part, flicker=flicker)
                 for count, part in ((TRAIN, "train"), (TEST, "test"))
             )
+            for part, drawn in (("train", scenes), ("test", held)):
+                self.uses(Pairs(images=drawn.frames, name=f"tiny-targets, {light}, {part}"))
             shown = arms | further if flicker else arms
             seen = {name: detections(encode, scenes, held, seed) for name, encode in shown.items()}
             found |= {f"{name}, {light}": average_precision(maps, held.centre) for name, (maps, _) in seen.items()}

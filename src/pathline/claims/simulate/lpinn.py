@@ -1,7 +1,8 @@
 """Lagrangian against fixed-place networks on fast transport: two branches on moving characteristics, or one network.
 
 Both have as many parameters (within 10 %), steps, collocation points and rates; both get the periodic inputs and the
-weight of the initial state of the plan. Nothing was chosen on the claim's seeds.
+weight of the initial state of the plan. The Lagrangian residual is divided by the fastest speed; the other's is not.
+Nothing was chosen on the claim's seeds.
 """
 
 from typing import TYPE_CHECKING

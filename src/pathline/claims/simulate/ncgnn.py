@@ -43,7 +43,8 @@ class AnIntegralOfVelocities(Claim):
     backbone and equal parameters in all arms: Simpson's rule over three predicted velocities, with the true velocity
     half-way as extra data (NC+), has at most 0.9 times the mean squared error at time 1 of the one velocity of its
     backbone, and no more than three calls of the backbone in a row that learn from the same velocities and cost the
-    same, but answer with the last state. Without extra data it is still no worse than one velocity.
+    same, but answer with the last state. Without velocities half-way (but with the one at the end of the step,
+    which the one velocity does not learn from) it is still no worse than one velocity.
 
     Recorded beside them: steps of 1.5 time units; trajectories that never met the simulator's limit of the force (which
     makes velocities jump); the three calls without extra data; medians, and what each arm costs.

@@ -54,12 +54,13 @@ def _require_whole_rows(path: Path, columns: int) -> None:
                 raise DataError(f"{where}: it has {len(cells)} of {columns} columns; write a gap as an empty cell")
 
 
-def read_matrix(path: str | Path) -> pd.DataFrame:
-    """A table of numbers without a header row."""
+def read_matrix(path: str | Path, as_text: bool = False) -> pd.DataFrame:
+    """A table without a header row; as_text leaves every cell as it is written, empty ones as gaps."""
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     try:
-        return pd.read_csv(path, header=None, low_memory=False, skipinitialspace=True)
+        plain: dict[str, Any] = {"dtype": str} if as_text else {"low_memory": False}
+        return pd.read_csv(path, header=None, skipinitialspace=True, **plain)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a matrix in csv ({str(error).strip()})") from None

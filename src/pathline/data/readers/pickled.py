@@ -7,7 +7,7 @@ rebuilds those is looked up; anything else is refused before it is called.
 import io
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -45,4 +45,51 @@ def read_arrays(path: str | Path) -> Any:
     for value in found.values() if isinstance(found, dict) else [found]:
         if isinstance(value, np.ndarray) and value.dtype.hasobject:
             raise DataError(f"{path}: an array of objects is not an array of numbers")
+    return found
+
+
+class _Csr:
+    """What a pickled scipy.sparse.csr_matrix leaves of itself: its arrays and shape, as attributes."""
+
+    data: np.ndarray
+    indices: np.ndarray
+    indptr: np.ndarray
+    _shape: tuple[int, int]
+
+
+def _rebuilt(kind: type, _base: type, _state: Any) -> Any:
+    if kind is not _Csr:
+        raise pickle.UnpicklingError(f"it rebuilds {kind.__name__}")
+    return _Csr()
+
+
+class _Python2(_Arrays):
+    """Beside arrays: compressed sparse rows, and dictionaries of lists, as Python 2 wrote them."""
+
+    allowed: ClassVar[dict[tuple[str, str], Any]] = {
+        ("scipy.sparse.csr", "csr_matrix"): _Csr,
+        ("copy_reg", "_reconstructor"): _rebuilt,
+        ("copyreg", "_reconstructor"): _rebuilt,
+        ("__builtin__", "object"): object,
+        ("builtins", "object"): object,
+        ("collections", "defaultdict"): lambda *_: {},
+        ("__builtin__", "list"): list,
+        ("builtins", "list"): list,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        return self.allowed[module, name] if (module, name) in self.allowed else super().find_class(module, name)
+
+
+def read_python2(path: str | Path) -> Any:
+    """What a pickle of Python 2 holds: an array, a sparse matrix as (data, indices, indptr) made dense, or a dictionary
+    of lists. Raises DataError if it asks for anything beyond that."""
+    try:
+        found = _Python2(io.BytesIO(Path(path).read_bytes()), encoding="latin1").load()
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
+        raise DataError(f"{path}: not a pickle of arrays and numbers alone ({error}); nothing in it was run") from None
+    if isinstance(found, _Csr):
+        dense = np.zeros(found._shape, found.data.dtype)
+        dense[np.repeat(np.arange(dense.shape[0]), np.diff(found.indptr)), found.indices] = found.data
+        return dense
     return found

@@ -1,0 +1,1 @@
+"""Events: who will meet whom next, given a stream of contacts until now."""

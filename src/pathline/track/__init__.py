@@ -1,0 +1,1 @@
+"""The room of agents that move through space: where will they be?"""
