@@ -111,6 +111,33 @@ def test_a_pair_that_is_there_twice_is_named() -> None:
         )
 
 
+def test_one_row_of_every_user_is_learned_from_whatever_the_shares() -> None:
+    few = Interactions(
+        user=torch.arange(6).repeat_interleave(3),
+        item=(torch.arange(6)[:, None] + torch.arange(3)).flatten(),
+        shares=(0.45, 0.5),
+        name="few",
+    )
+    split = few.split(0)
+    for part in (split.train, split.validation, split.test):
+        assert torch.bincount(part.user).tolist() == [1] * 6
+    with pytest.raises(DataError, match=r"shares are \(0.5, 0.5\); give two that .* add up to below 1"):
+        replace(few, shares=(0.5, 0.5))
+
+
+def test_where_everybody_has_everything_there_is_nothing_to_split() -> None:
+    with pytest.raises(DataError, match=r"one: the one user 'ann' has every item \(4 in all\)"):
+        Interactions(user=torch.zeros(4).long(), item=torch.arange(4), users=("ann",), name="one").split()
+    full = Interactions(user=torch.arange(3).repeat_interleave(4), item=torch.arange(4).repeat(3), name="full")
+    with pytest.raises(DataError, match="full: each of the 3 users has every item"):
+        full.split()
+
+
+def test_a_name_that_stands_for_two_is_refused() -> None:
+    with pytest.raises(DataError, match="twins: two users are named 'a'; give each user a name of its own"):
+        Interactions(user=torch.tensor([0, 1]), item=torch.tensor([0, 0]), users=("a", "a"), name="twins")
+
+
 # -- files ------------------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +156,62 @@ def test_columns_are_known_by_name_in_any_order(tmp_path: Path) -> None:
     assert plain.rating is None and plain.time is None and plain.items == ("a", "c")
 
 
+def test_names_of_other_people_s_columns_are_understood(tmp_path: Path) -> None:
+    books = pl.read(
+        written(tmp_path, "User-ID,ISBN,Book-Rating\n276725,034545104X,0\n276726,0155061224,5\n"), room="recommend"
+    )
+    assert books.items == ("034545104X", "0155061224") and books.rating.tolist() == [0, 5]
+    films = pl.read(written(tmp_path, "userId,movieId,title,rating,timestamp\n1,2,Jumanji,3.5,11\n"), room="recommend")
+    assert films.items == ("2",), "an id is plainer than a title"
+    assert films.rating.tolist() == [3.5] and films.time.tolist() == [11]
+
+
+def test_columns_of_any_name_may_be_named(tmp_path: Path) -> None:
+    text = "wer,was,wie,wann,user\nann,x,5,3,0\nbob,x,-1,2,0\n"
+    named = {"user_column": "wer", "item_column": "was", "rating_column": "wie", "time_column": "wann"}
+    data = pl.read(written(tmp_path, text), room="recommend", **named)
+    assert data.users == ("ann", "bob") and data.rating.tolist() == [5, -1] and data.time.tolist() == [3, 2]
+    for wrong, said in (
+        ({**named, "item_column": "what"}, "there is no column 'what'; the file has wer, was"),
+        ({**named, "item_column": "wer"}, "column 'wer' cannot be two things"),
+        ({"user_column": "wer"}, "no other column is named item .* name yours with --item-column"),
+        ({**named, "interval": 3.0}, "not read with --interval; leave it out"),
+    ):
+        with pytest.raises(DataError, match=said):
+            pl.read(written(tmp_path, text), room="recommend", **wrong)
+
+
+def test_names_that_differ_in_blanks_only_are_one(tmp_path: Path) -> None:
+    data = pl.read(written(tmp_path, "user,item\nann ,x\nann,y\n bob,x\n"), room="recommend")
+    assert data.users == ("ann", "bob") and data.user.tolist() == [0, 0, 1]
+    with pytest.raises(DataError, match="row 3: user 'ann' has item 'x' a second time, after row 2"):
+        pl.read(written(tmp_path, "user,item\nann ,x\nann,x\n"), room="recommend")
+
+
+def test_numbers_of_a_parquet_file_are_names_and_a_gap_among_them_is_named(tmp_path: Path) -> None:
+    pd.DataFrame({"user": [7, 3], "item": [1, 1]}).to_parquet(tmp_path / "n.parquet")
+    assert pl.read(tmp_path / "n.parquet", room="recommend").users == ("7", "3")
+    pd.DataFrame({"user": ["a", None], "item": [1, 1]}).to_parquet(tmp_path / "n.parquet")
+    with pytest.raises(DataError, match="row 3, column 'user': the user is missing"):
+        pl.read(tmp_path / "n.parquet", room="recommend")
+
+
+@pytest.mark.parametrize(
+    "name, text, said",
+    [
+        ("r.tsv", "user\titem\tuser\na\tx\tb\n", "row 1: two columns are named 'user'"),
+        ("r.tsv", "", "the file is empty; it needs a header row"),
+        ("r.tsv", "user\titem\trating\na\tx\t3\nb\ty\n", "row 3, column 'rating': the cell is empty"),
+        ("r.csv", "user;item\na;x\n", "separated by ';', but csv by commas"),
+        ("r.csv", "user,item,rating\na,x,4\na,y,NaN\n", "row 3, column 'rating': 'NaN' is no finite number"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said_in_one_sentence(tmp_path: Path, name: str, text: str, said: str) -> None:
+    with pytest.raises(DataError, match=said) as caught:
+        pl.read(written(tmp_path, text, name), room="recommend")
+    assert "\n" not in str(caught.value) and name in str(caught.value)
+
+
 def test_dates_become_seconds_and_other_formats_read_alike(tmp_path: Path) -> None:
     path = written(tmp_path, "user,item,time\na,x,2024-01-01\na,y,2024-01-02 12:00\n")
     data = pl.read(path, room="recommend")
@@ -143,12 +226,15 @@ def test_dates_become_seconds_and_other_formats_read_alike(tmp_path: Path) -> No
     "text, said",
     [
         ("user,product_name\na,x\n", "no column is named item"),
-        ("user,item,user_id\na,x,1\n", "columns user and user_id could both be the user"),
+        ("user,item,user_id\na,x,1\n", "columns user and user_id could both be the user; say which with --user-column"),
         ("user,item\na,x\n,y\n", "row 3, column 'user': the user is missing"),
         ("user,item\na,x\nb, \n", "row 3, column 'item': the item is missing"),
-        ("user,item,rating\na,x,4\na,y,good\n", "row 3, column 'rating': 'good' is not a number"),
+        (
+            "user,item,rating\na,x,4\na,y,good\n",
+            "row 3, column 'rating': 'good' is no finite number; write the rating or remove the row",
+        ),
         ("user,item,rating\na,x,4\na,y,\n", "row 3, column 'rating': the cell is empty"),
-        ("user,item,rating\na,x,inf\n", "row 2, column 'rating': the value is infinite"),
+        ("user,item,rating\na,x,inf\n", "row 2, column 'rating': 'inf' is no finite number"),
         ("user,item,time\na,x,1\na,y,soon\n", "row 3, column 'time': 'soon' is not a time"),
         ("user,item\na,x\nb,x\na,x\n", "row 4: user 'a' has item 'x' a second time, after row 2; .*--duplicates"),
         ("user,item\na,x\nb\n", "row 3: it has 1 of 2 columns"),
@@ -209,13 +295,32 @@ def test_the_archive_of_its_owner_reads_like_the_package(monkeypatch: pytest.Mon
 
 
 def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path) -> None:
-    from pathline.data.rating_sets import read_pickled_matrix
+    from pathline.data.readers.pickled import read_places
 
     path = tmp_path / "m.pkl"
     path.write_bytes(b"cos\nsystem\n(S'echo harm > " + str(tmp_path / "harm").encode() + b"'\ntR.")
-    with pytest.raises(DataError, match=r"no pickled matrix of scipy .*os\.system"):
-        read_pickled_matrix(path)
+    with pytest.raises(DataError, match=r"not a pickle of one sparse matrix of scipy .*os\.system"):
+        read_places(path)
     assert not (tmp_path / "harm").exists()
+
+
+def test_a_pickled_matrix_must_be_one_whose_entries_lie_in_it(tmp_path: Path) -> None:
+    import pickle
+
+    from scipy.sparse import coo_matrix
+
+    from pathline.data.readers.pickled import read_places
+
+    path = tmp_path / "m.pkl"
+    matrix = coo_matrix([[0.0, 2], [1, 0]])
+    path.write_bytes(pickle.dumps(matrix))
+    row, column, shape = read_places(path)
+    assert row.tolist() == [0, 1] and column.tolist() == [1, 0] and shape == (2, 2)
+    matrix.coords[1][0] = 7
+    for wrong in (matrix, matrix.data, coo_matrix([[1.0]]).tocsr()):
+        path.write_bytes(pickle.dumps(wrong))
+        with pytest.raises(DataError, match="not a pickle of one sparse matrix"):
+            read_places(path)
 
 
 def test_matrices_of_another_width_are_one_set(tmp_path: Path) -> None:

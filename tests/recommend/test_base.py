@@ -3,19 +3,22 @@
 import resource
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from pathline.core.budget import steps
 from pathline.core.errors import DataError, MethodError
-from pathline.core.method import Figure
+from pathline.core.method import Computed, Figure
 from pathline.data import Interactions
 from pathline.recommend import base
 from pathline.recommend.base import Recommender
 from pathline.recommend.baselines import ItemKNN, MatrixFactorization, Popularity
 from pathline.recommend.lightgcn import LightGCN
+from pathline.recommend.pictures import Lists
 from pathline.recommend.top import ranking_metrics, top_k
 
 
@@ -170,8 +173,43 @@ def test_another_file_is_matched_by_names_and_strangers_are_named(shop: Interact
     shown = table[table["user"] == "user 7"]["item"].tolist()
     had = {f"item {i}" for i in shop.item[shop.user == 7].tolist()} | {"item 4"}
     assert not set(shown) & had
-    with pytest.raises(DataError, match=r"other: user 'nobody' and 0 more were not in what this Popularity learned"):
+    with pytest.raises(DataError, match=r"other: user 'nobody' was not in what this Popularity learned from"):
         loaded.predict(replace(other, users=("nobody", "user 3")))
+
+
+def test_what_was_learned_from_is_no_truth(shop: Interactions) -> None:
+    """Nobody is recommended what they have, so nobody is judged on it: all rows at once are worth the unseen ones."""
+    split = shop.split(0)
+    method = given(split.train, torch.rand(60, 40, generator=torch.Generator().manual_seed(0)))
+    assert method.evaluate(shop) == method.evaluate(
+        shop.take(torch.isin(shop.key, split.train.key, invert=True).nonzero().flatten())
+    )
+    with pytest.raises(DataError, match="shop: every positive row of it is one that this Given learned from"):
+        method.evaluate(split.train)
+
+
+def test_baselines_that_are_computed_follow_what_they_are_fitted_on(shop: Interactions) -> None:
+    """They are `Computed`: fitting reads, with or without a budget, and refuses data of other sizes by name."""
+    other = replace(shop, item=(shop.item + 1) % 40)
+    for cls in (Popularity, ItemKNN):
+        method = cls.for_data(shop)
+        assert isinstance(method, Computed) and not cls.trains
+        before = method.scorer()(torch.arange(60))
+        after = method.fit(other, steps(3), seed=1).scorer()(torch.arange(60))
+        torch.testing.assert_close(after.roll(-1, 1), before)
+        with pytest.raises(DataError, match=f"was made for {len(shop)} other interactions"):
+            method.fit(shop.take(torch.arange(50)))
+
+
+def test_settings_that_mean_nothing_are_refused(shop: Interactions) -> None:
+    for cls, setting, said in (
+        (ItemKNN, {"neighbours": 0}, "0 neighbours and a shrinkage of 10; give at least 1 and 0"),
+        (LightGCN, {"layers": -1}, "layers is -1; give at least 0"),
+        (MatrixFactorization, {"width": 0}, "width is 0; give at least 1"),
+        (LightGCN, {"negatives": "hard"}, "negatives is 'hard'; choose uniform or popularity"),
+    ):
+        with pytest.raises(MethodError, match=said):
+            cls.for_data(shop, **setting)
 
 
 def test_names_with_any_letters_survive_and_a_line_break_is_refused(shop: Interactions, tmp_path: Path) -> None:
@@ -201,6 +239,17 @@ def test_figures_show_lists_and_exposure(shop: Interactions) -> None:
     assert len(bars) == 3 and bars[0].get_ydata()[-1] == pytest.approx(1)
 
 
+def test_users_are_grouped_by_what_they_have_and_equals_stay_together(shop: Interactions) -> None:
+    kept = torch.arange(len(shop)) % 12 < 4 + shop.user % 9  # 4 to 12 items each
+    some = Lists(Popularity.for_data(shop.take(kept.nonzero().flatten())), shop)
+    groups = some.groups()
+    assert len(groups) == 4 and sorted(torch.cat(groups).tolist()) == list(range(len(some.users)))
+    ends = [(int(some.had[group].min()), int(some.had[group].max())) for group in groups]
+    assert all(low[1] < high[0] for low, high in pairwise(ends))
+    split = shop.split(0)
+    assert len(Lists(Popularity.for_data(split.train), split.test).groups()) == 1, "all have ten"
+
+
 # -- baselines --------------------------------------------------------------------------------------------------------
 
 
@@ -217,12 +266,9 @@ def test_item_neighbours_equal_the_formula(shop: Interactions) -> None:
     both, degree = a.T @ a, a.sum(0)
     alike = both / ((degree[:, None] * degree).sqrt() + 3)
     alike.fill_diagonal_(0)
-    least = alike.topk(4, 1).values[:, -1:]
-    kept = torch.where(alike >= least, alike, 0)
-    assert bool(((kept > 0).sum(1) == 4).float().mean() > 0.5), "few ties, so most rows can be compared"
-    clear = (kept > 0).sum(1) == 4
+    kept = torch.where(alike >= alike.topk(4, 1).values[:, -1:], alike, 0)  # ties with the last are kept too
     found = torch.zeros(40, 40).index_put((method.likeness().row, method.likeness().column), method.likeness().value)
-    torch.testing.assert_close(found[clear], kept[clear])
+    torch.testing.assert_close(found, kept)
     torch.testing.assert_close(method.scorer()(torch.arange(60)), a @ found.T)
 
 

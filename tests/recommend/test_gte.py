@@ -105,6 +105,27 @@ def test_blocks_of_users_score_as_all_do_and_hold_no_more_than_themselves() -> N
     assert largest <= 2 * 2000 + len(data), "a block of two users, or the interactions themselves"
 
 
+@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="sparse products of two sparse matrices are MKL's")
+@pytest.mark.parametrize("hops", [3, 4])
+@pytest.mark.parametrize("normalised", [False, True])
+def test_following_walks_counts_as_multiplying_does(hops: int, normalised: bool) -> None:
+    """Which of the two scores depends on the data alone; users without an item, and asked twice, are scored too."""
+    data = small(60, 80, 200)
+    data = replace(data, user=data.user + 1, users=("nobody", *data.users))
+    matrix = GTE.for_data(data, normalised=normalised).matrix
+    weights, users = gte.walk_weights(hops), torch.tensor([0, 5, 60, 5])
+    for dtype in (torch.float32, torch.float64):
+        found = gte.walks_by_neighbours(matrix, weights, dtype)(users)
+        wanted = gte.walks(matrix, users, weights, dtype)
+        assert found.dtype == dtype and not bool(found[0].any())
+        torch.testing.assert_close(
+            found, wanted, rtol=0 if not normalised else 1e-5, atol=0 if not normalised else 1e-6
+        )
+    assert gte.few_walks(GTE.for_data(small(3000, 3000, 3000)).matrix, weights)
+    assert not gte.few_walks(GTE.for_data(small(40, 40, 1200)).matrix, weights)
+    assert not gte.few_walks(matrix, gte.walk_weights(5))
+
+
 def test_normalised_scores_weigh_walks_by_degrees() -> None:
     data = small()
     a = torch.zeros(7, 9).index_put((data.user, data.item), torch.ones(len(data)))

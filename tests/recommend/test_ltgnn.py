@@ -16,7 +16,7 @@ from pathline.nn.lazy_adam import LazyAdam
 from pathline.recommend.baselines import MatrixFactorization
 from pathline.recommend.lightgcn import LightGCN
 from pathline.recommend.ltgnn import LTGNN
-from pathline.recommend.rivals import APPNP, NGCF, SampledLightGCN
+from pathline.recommend.rivals import APPNP, NGCF, SampledLightGCN, SimGCL
 from pathline.sims.power_law_tastes import power_law_tastes
 
 
@@ -171,3 +171,31 @@ def test_ngcf_learns(shop: Interactions) -> None:
     split = replace(shop, name="shop").split(0)
     method = NGCF.seeded(split, 0, width=8).fit(split, steps(60), batch_size=256, lr=0.01)
     assert method.factors().shape == (100, 32) and method.evaluate(split.test)["ndcg@20"] > 0.2
+
+
+def test_noise_of_a_view_keeps_its_orthant_and_its_length_and_none_gives_the_factors(shop: Interactions) -> None:
+    method = SimGCL.seeded(shop, 0, width=8, layers=1, noise=0.1)
+    clean = method.adjacency @ method.embedding.detach()
+    noise = method.view().detach() - clean
+    torch.testing.assert_close(noise.norm(dim=1), torch.full((100,), 0.1), atol=1e-5, rtol=0)
+    assert bool((noise * clean >= -1e-6).all())
+    assert not torch.equal(method.view(), method.view())
+    quiet = SimGCL.seeded(shop, 0, width=8, noise=0.0)
+    torch.testing.assert_close(quiet.view(), quiet.factors())
+    plain = LightGCN.seeded(shop, 0, width=8)
+    torch.testing.assert_close(4 * plain.factors() - plain.embedding, 3 * quiet.factors())
+
+
+def test_contrast_is_the_cross_entropy_of_finding_the_other_view_and_spreads_the_factors(shop: Interactions) -> None:
+    method = SimGCL.seeded(shop, 0, width=2, temperature=0.5)
+    one, other = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[3.0, 0.0], [1.0, 1.0]])
+    root = 2**0.5
+    wanted = -(torch.tensor([2 - torch.logaddexp(torch.tensor(2.0), torch.tensor(root)),
+                             root - torch.logaddexp(torch.tensor(0.0), torch.tensor(root))]).mean())  # fmt: skip
+    torch.testing.assert_close(method.told_apart(one, other), wanted)
+    potential = {}
+    for contrast in (0.0, 0.5):
+        trained = SimGCL.seeded(shop, 0, width=8, contrast=contrast).fit(shop, steps(60), batch_size=256, lr=0.01)
+        users = torch.nn.functional.normalize(trained.factors()[:60].detach())
+        potential[contrast] = float((-2 * torch.pdist(users).square()).exp().mean())
+    assert potential[0.5] < 0.8 * potential[0.0], "Gaussian potential of pairs: smaller where they are spread evenly"

@@ -37,6 +37,9 @@ FILE: Mapping[str, Any] = {
     "picks": Annotated[Path | None, typer.Option(help="csv of known arrivals: columns station, phase, time.")],
     "field": Annotated[str | None, typer.Option(help="The field on a mesh that is predicted, such as velocity.")],
     "threshold": Annotated[float | None, typer.Option(help="A rating from here on counts as liking.")],
+    "user_column": Annotated[str | None, typer.Option(help="Of ratings: name of the column of users.")],
+    "item_column": Annotated[str | None, typer.Option(help="Of ratings: name of the column of items.")],
+    "rating_column": Annotated[str | None, typer.Option(help="Of ratings: name of the column of ratings.")],
     "duplicates": Annotated[
         str | None, typer.Option(help="Of several rows of one user and item keep the: first, last.")
     ],

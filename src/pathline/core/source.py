@@ -87,6 +87,8 @@ def open_data(name: str | list[str], room: str, container: str | None = None, **
         data = data.with_window(history or data.history, horizon or data.horizon)
     if hold_out := options.pop("hold_out", None):
         data = replace(data, hold_out=hold_out)
+    if type(data).__name__ == "Interactions" and "threshold" in options:
+        data = replace(data, threshold=options.pop("threshold"))
     hiding = {name: options.pop(name) for name in ("density", "protocol") if name in options}
     if hiding and type(data).__name__ == "GraphSignal":
         data = replace(data, **hiding)

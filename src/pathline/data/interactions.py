@@ -1,5 +1,6 @@
 """Interactions: which user had which item, how it was rated and when; the table behind every recommendation."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,6 +66,9 @@ class Interactions(Container):
                 raise DataError(
                     f"{name}: {field[:-1]} {int(which.max())} has no name among {len(getattr(self, field))}"
                 )
+            if len(set(getattr(self, field))) < len(getattr(self, field)):
+                one = next(word for word, times in Counter(getattr(self, field)).items() if times > 1)
+                raise DataError(f"{name}: two {field} are named '{one}'; give each {field[:-1]} a name of its own")
         for field in ("rating", "time", "parts"):
             column = getattr(self, field)
             if column is not None and column.shape != self.user.shape:
@@ -76,6 +80,8 @@ class Interactions(Container):
         if self.hold_out not in HOLD_OUT or (self.hold_out == "last" and self.time is None):
             timeless = "" if self.time is not None else " (there are no times, so 'last' is none of them)"
             raise DataError(f"{name}: hold_out is '{self.hold_out}'; choose auto, last or random{timeless}")
+        if not (all(share >= 0 for share in self.shares) and sum(self.shares) < 1):
+            raise DataError(f"{name}: shares are {self.shares}; give two that are not negative and add up to below 1")
         if self.hold_out == "given" and self.parts is None:
             raise DataError(f"{name}: hold_out is 'given', but no parts are; choose auto, last or random")
         key = self.key
@@ -124,15 +130,25 @@ class Interactions(Container):
     def split(self, seed: int = 0) -> Split["Interactions"]:
         """Parts by user, as `hold_out` says: the latest rows, random ones, or those given.
 
-        Rows of one time are ordered at random. A user with fewer than three rows is in the training part only. What
-        a user had before is `known` to the validation part, and that and the validation rows to the test part.
+        Rows of one time are ordered at random. A user with fewer than three rows is in the training part only, and
+        one row of every user stays there. What a user had before is `known` to the validation part, and that and the
+        validation rows to the test part.
+
+        Raises DataError if nobody has three rows, or if every user has every item.
         """
+        if len(self) == len(self.users) * len(self.items):
+            who = f"the one user '{self.users[0]}'" if len(self.users) == 1 else f"each of the {len(self.users)} users"
+            raise DataError(
+                f"{self.name}: {who} has every item ({len(self.items)} in all), so that there is nothing to recommend; "
+                "add users who have other items"
+            )
         generator = torch.Generator().manual_seed(seed)
         part = self._drawn_parts(generator) if self.protocol != "given" else self._given_parts(generator)
         rows = [(part == which).nonzero().flatten() for which in range(3)]
         if not len(rows[1]) or not len(rows[2]):
             raise DataError(
-                f"{self.name}: no user has the {LEAST} interactions that a split into train, validation and test needs"
+                f"{self.name}: no user has the {LEAST} interactions that a split into train, validation and test "
+                "needs; add rows of users who have some"
             )
         pairs = torch.stack([self.user, self.item])
         kept = "auto" if self.hold_out == "given" else self.hold_out
@@ -148,6 +164,8 @@ class Interactions(Container):
         """(n,) the part of every row, the last ones of each user being held out after sorting by time or chance."""
         count = torch.bincount(self.user, minlength=len(self.users))
         held = [torch.where(count >= LEAST, (share * count).round().clamp(min=1), 0) for share in self.shares]
+        held[1] = torch.minimum(held[1], (count - 2).clamp(min=0))  # one row to learn from and one to validate
+        held[0] = torch.minimum(held[0], (count - 1).clamp(min=0) - held[1])
         order = torch.randperm(len(self), generator=generator)
         if self.protocol == "last":
             assert self.time is not None

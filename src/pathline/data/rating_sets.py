@@ -1,7 +1,6 @@
 """The built-in sets of interactions, from the files that their owners publish."""
 
 import io
-import pickle
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -17,16 +16,11 @@ from pathline.data.cache import cache_folder
 from pathline.data.errors import DataError
 from pathline.data.fetch import fetch
 from pathline.data.interactions import Interactions
+from pathline.data.readers.pickled import read_places
 
 MOVIELENS = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
 MOVIELENS_MD5 = "0e33842e24a9c977be4e0107933c0723"  # as GroupLens publishes it beside the archive
 TIMEOUT = 20  # seconds without an answer before the network counts as absent
-# What a pickled scipy matrix needs, by its old and its new names; anything else in such a file is refused.
-ALLOWED = {
-    *((module, "_reconstruct") for module in ("numpy.core.multiarray", "numpy._core.multiarray")),
-    *(("numpy", name) for name in ("ndarray", "dtype")),
-    *((f"scipy.sparse{part}", "coo_matrix") for part in ("", ".coo", "._coo")),
-}
 
 
 def movielens_100k() -> Interactions:
@@ -76,43 +70,14 @@ def _archive() -> io.BytesIO:
         return io.BytesIO(archive.read("ml-100k/u.data"))
 
 
-class _MatricesOnly(pickle.Unpickler):
-    """A pickle that may hold scipy's matrices of numpy's arrays, and nothing that runs."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        if module.startswith("scipy"):
-            from scipy.sparse import coo_matrix
-
-            return coo_matrix
-        if module.startswith("numpy") and name == "_reconstruct":
-            module = "numpy._core.multiarray"
-        return super().find_class(module, name)
-
-
-def read_pickled_matrix(path: Path) -> Any:
-    """The scipy matrix in a pickle.
-
-    Raises:
-        DataError: the file holds anything else than a matrix, or is none.
-    """
-    try:
-        with path.open("rb") as file:
-            found = _MatricesOnly(file).load()
-        return found.tocoo()
-    except (pickle.UnpicklingError, AttributeError, EOFError, ValueError, ImportError, IndexError, TypeError) as error:
-        raise DataError(f"{path}: this is no pickled matrix of scipy and was not opened further ({error})") from None
-
-
 def purchases(paths: list[Path]) -> Interactions:
     """A training and a test matrix of users and items with ones, in this order; the test part is kept as published."""
-    matrices = [read_pickled_matrix(path) for path in paths]
+    matrices = [read_places(path) for path in paths]
     shape = [max(matrix.shape[axis] for matrix in matrices) for axis in (0, 1)]
-    part = np.repeat([0, 2], [matrix.nnz for matrix in matrices])
+    part = np.repeat([0, 2], [len(matrix.row) for matrix in matrices])
     return Interactions(
-        user=torch.from_numpy(np.concatenate([matrix.row for matrix in matrices])).long(),
-        item=torch.from_numpy(np.concatenate([matrix.col for matrix in matrices])).long(),
+        user=torch.from_numpy(np.concatenate([matrix.row for matrix in matrices])),
+        item=torch.from_numpy(np.concatenate([matrix.column for matrix in matrices])),
         users=tuple(map(str, range(shape[0]))),
         items=tuple(map(str, range(shape[1]))),
         parts=torch.from_numpy(part),

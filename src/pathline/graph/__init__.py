@@ -17,7 +17,7 @@ from pathline.graph.adjacency import (
     symmetric,
     symmetric_edge_weights,
 )
-from pathline.graph.bipartite import bipartite_adjacency, entries_of, interaction_matrix
+from pathline.graph.bipartite import bipartite_adjacency, interaction_matrix
 from pathline.graph.build import (
     complete_graph,
     disjoint_union,
@@ -40,15 +40,14 @@ from pathline.graph.mesh import (
     unique_edges,
     world_edges,
 )
-from pathline.graph.neighbour_blocks import NeighbourBlock, sample_block
 from pathline.graph.node2vec import node2vec
+from pathline.graph.ragged import entries_of
 from pathline.graph.resistance import effective_resistance, total_resistance
 from pathline.graph.rewiring import rewire
-from pathline.graph.sampling import incoming, sample_neighbours
+from pathline.graph.sampling import NeighbourBlock, incoming, sample_block, sample_neighbours
 from pathline.graph.segment import Ends, Segments, segment_max, segment_mean, segment_softmax, segment_sum
 from pathline.graph.sheaf import SheafLaplacian, map_parameters, restriction_maps
-from pathline.graph.sparse import Edges, gcn_weights
-from pathline.graph.sparse_matrix import SparseMatrix, polynomial
+from pathline.graph.sparse import Edges, SparseMatrix, gcn_weights, polynomial
 from pathline.graph.walks import CSR, node2vec_walks, to_csr, uniform_walks
 
 __all__ = [

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pathline.graph.sparse_matrix import SparseMatrix
+from pathline.graph.sparse import SparseMatrix
 
 
 def bipartite_adjacency(user: Tensor, item: Tensor, users: int, items: int) -> SparseMatrix:
@@ -25,16 +25,3 @@ def interaction_matrix(user: Tensor, item: Tensor, users: int, items: int, norma
         per_user, per_item = torch.bincount(user, minlength=users), torch.bincount(item, minlength=items)
         value = (per_user[user] * per_item[item]).double().rsqrt().float()
     return SparseMatrix(user, item, value, (users, items))
-
-
-def entries_of(pointer: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """All entries of some rows of a matrix in row order.
-
-    pointer: (rows of the matrix + 1,);  rows: (n,), repeats allowed.
-    Returns (m,) the place in `rows` that each entry belongs to, and (m,) the entry's number.
-    """
-    count = pointer[rows + 1] - pointer[rows]
-    place = torch.arange(len(rows), device=rows.device).repeat_interleave(count)
-    before = count.cumsum(0) - count
-    entry = torch.arange(len(place), device=rows.device) - before[place] + pointer[rows][place]
-    return place, entry

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pathline.graph.neighbour_blocks import NeighbourBlock
-from pathline.graph.sparse_matrix import SparseMatrix
+from pathline.graph.sampling import NeighbourBlock
+from pathline.graph.sparse import SparseMatrix
 
 
 class ImplicitMemory(nn.Module):
@@ -37,7 +37,7 @@ class ImplicitMemory(nn.Module):
     def refresh(self, matrix: SparseMatrix) -> None:
         """Take the snapshot anew and sum it exactly: once over all entries of the matrix."""
         self.snapshot.copy_(self.values)
-        self.aggregated.copy_(matrix.raw(self.snapshot, matrix.value))
+        self.aggregated.copy_(matrix @ self.snapshot)
 
     @torch.no_grad()
     def aggregate(self, block: NeighbourBlock) -> Tensor:
@@ -82,5 +82,5 @@ def personalised_pagerank(
     """`steps` exact iterations of z = (1 - alpha) A z + alpha x, from x or from `start`."""
     z = x if start is None else start
     for _ in range(steps):
-        z = torch.add(alpha * x, matrix.raw(z, matrix.value), alpha=1 - alpha)
+        z = torch.add(alpha * x, matrix @ z, alpha=1 - alpha)
     return z

@@ -16,6 +16,17 @@ def places_of(start: Tensor, count: Tensor) -> Tensor:
     return torch.arange(int(ends[-1]) if len(ends) else 0, device=start.device) + shift.repeat_interleave(count)
 
 
+def entries_of(pointer: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """All entries of some rows of a matrix in row order.
+
+    pointer: (rows of the matrix + 1,);  rows: (n,), repeats allowed.
+    Returns (m,) the place in `rows` that each entry belongs to, and (m,) the entry's number.
+    """
+    count = pointer[rows + 1] - pointer[rows]
+    place = torch.arange(len(rows), device=rows.device).repeat_interleave(count)
+    return place, places_of(pointer[rows], count)
+
+
 def position_in_segment(count: Tensor) -> Tensor:
     """(sum count,) 0, 1, .., count[k] - 1 for every list k."""
     return places_of(torch.zeros_like(count), count)

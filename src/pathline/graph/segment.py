@@ -130,7 +130,7 @@ class _Sum(torch.autograd.Function):
         rows = values.flatten(1) if values.ndim > 1 else values[:, None]
         if not rows.numel() or rows.device.type != "cpu":
             return _sized(values, segments.count, 0).index_add(0, segments.index, values)
-        summed = _bags(rows, segments.order, segments.pointer)
+        summed = sum_bags(rows, segments.order, segments.pointer)
         return summed.view(segments.count, *values.shape[1:])
 
     @staticmethod
@@ -165,7 +165,7 @@ class _AddEnds(torch.autograd.Function):
         ctx.mark_dirty(values)
         if not len(values) or values.device.type != "cpu":
             return values.add_(said.index_select(0, ends.places).unflatten(0, (-1, 2)).sum(1))
-        return values.add_(_bags(said, ends.places, ends.pairs))
+        return values.add_(sum_bags(said, ends.places, ends.pairs))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
@@ -178,13 +178,23 @@ class _SumEnds(torch.autograd.Function):
         ctx.ends = ends
         if not len(gradient) or gradient.device.type != "cpu":
             return _sized(gradient, ends.segments.count, 0).index_add(0, ends.places, gradient.repeat_interleave(2, 0))
-        return _bags(gradient, ends.edges, ends.segments.pointer)
+        return sum_bags(gradient, ends.edges, ends.segments.pointer)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient.index_select(0, ctx.ends.places).unflatten(0, (-1, 2)).sum(1), None
 
 
-def _bags(rows: Tensor, index: Tensor, pointer: Tensor) -> Tensor:
-    """Sums of rows[index[pointer[k] : pointer[k + 1]]] for every k."""
-    return torch.embedding_bag(rows.contiguous(), index, pointer, False, 0, False, None, True)[0]
+def sum_bags(rows: Tensor, index: Tensor, pointer: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Sums of weight * rows[index] over pointer[k] .. pointer[k + 1] - 1 for every k, without a gradient.
+
+    rows: (n, width);  index, weight: (m,), the weight of the rows' dtype;  pointer: (count + 1,) int64, non-decreasing
+    from 0 to m. Returns (count, width). All sums over a graph's neighbours end here.
+    """
+    if not len(index) or not rows.shape[1]:
+        return rows.new_zeros(len(pointer) - 1, rows.shape[1])
+    if rows.device.type != "cpu":
+        owner = torch.arange(len(pointer) - 1, device=rows.device).repeat_interleave(pointer.diff())
+        chosen = rows[index] if weight is None else rows[index] * weight[:, None]
+        return rows.new_zeros(len(pointer) - 1, rows.shape[1]).index_add(0, owner, chosen)
+    return torch.embedding_bag(rows.contiguous(), index, pointer, False, 0, False, weight, True)[0]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pathline.graph.segment import Segments
-from pathline.graph.sparse_matrix import SparseMatrix
+from pathline.graph.sparse import SparseMatrix
 
 FAMILIES = ("diagonal", "general", "orthogonal")
 
@@ -105,7 +105,7 @@ class SheafLaplacian:
         entries = off.flatten()
         if self.stalk > 1:  # scalars of one edge go to different rows
             entries = entries[self.pattern.order]
-        return self.pattern.product(x.flatten(0, 1), entries).view_as(x)
+        return self.pattern.propagate(x.flatten(0, 1), entries).view_as(x)
 
     def coboundary(self, maps: Tensor, x: Tensor) -> Tensor:
         """F_own x_own - F_other x_other of every edge, from both of its ends: (E, s, features)."""

@@ -54,6 +54,7 @@ class SheafDiffusion(nn.Module):
 
     learned: False sets every map to the identity, which leaves the graph Laplacian
     ridge:   added to the diagonal before it is normalised; 1 in the paper
+    identity: W2 begins at the identity and b at 0, instead of at random: while maps are 1, the layer then averages
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class SheafDiffusion(nn.Module):
         start: float = 0.0,
         ridge: float = 1.0,
         learned: bool = True,
+        identity: bool = False,
     ) -> None:
         super().__init__()
         if width % stalk:
@@ -79,6 +81,9 @@ class SheafDiffusion(nn.Module):
         if self.mix is not None:
             nn.init.eye_(self.mix.weight)
         self.linear = nn.Linear(width // stalk, width // stalk)
+        if identity:
+            nn.init.eye_(self.linear.weight)
+            nn.init.zeros_(self.linear.bias)
         self.family = family
 
     def maps(self, x: Tensor, laplacian: SheafLaplacian, ends: tuple[Segments, Segments]) -> Tensor:

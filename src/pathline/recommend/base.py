@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LENGTH = 20  # of the lists that are judged and predicted
+JUDGED = 5000  # users at most by whom weights are chosen
 BLOCK = 1 << 22  # scores held at once, which a processor keeps near itself
 
 
@@ -30,6 +31,16 @@ class Ranked(NamedTuple):
 
     items: Tensor
     scores: Tensor
+
+
+class Asked(NamedTuple):
+    """users: (n,) in order;  start: (n + 1,) and truth: items that each of them turned out to like, `truth[start[u] :
+    start[u + 1]]`;  known: (2, m) what is not to be recommended beyond the training part, or None."""
+
+    users: Tensor
+    start: Tensor
+    truth: Tensor
+    known: Tensor | None
 
 
 class Recommender(Method):
@@ -127,6 +138,11 @@ class Recommender(Method):
     def scorer(self) -> Callable[[Tensor], Tensor]:
         """A function of users (batch,) that gives the scores of all items (batch, items); made once for many blocks."""
 
+    @property
+    def held(self) -> int:
+        """How many numbers scoring one user holds: one for each item, unless a method needs more."""
+        return self.items
+
     @torch.no_grad()
     def rank(self, users: Tensor, k: int = LENGTH, exclude: Tensor | None = None, ties: int | None = None) -> Ranked:
         """The k best items of each of `users` (n,) that it does not have, exactly; in the order of `users`.
@@ -145,7 +161,7 @@ class Recommender(Method):
         order = None if ties is None else _shuffled(self.items, ties).to(users.device)
         score, kept = self.scorer(), min(k, self.items)
         found: list[tuple[Tensor, Tensor]] = []
-        for block in users.split(max(1, BLOCK // self.items)):
+        for block in users.split(max(1, BLOCK // self.held)):
             scores = score(block)
             place, entry = entries_of(pointer, block)
             scores[place, had[entry]] = -torch.inf
@@ -179,21 +195,47 @@ class Recommender(Method):
 
     def evaluate(self, data: Interactions, seed: int = 0) -> dict[str, float]:
         """Means over the users with a positive row in `data`, of lists of 20 that hold nothing they had before:
-        ndcg@20, recall@20, mrr@20, f1@20, and coverage@20, the share of items that anybody is shown."""
+        ndcg@20, recall@20, mrr@20, f1@20, and coverage@20, the share of items that anybody is shown. Rows that were
+        learned from are no truth: nobody is recommended what they have."""
         return self.judge(data)
 
+    def score(self, data: Interactions, seed: int = 0) -> float:
+        """ndcg@20 of `data`, of more than 5000 users that of 5000 of them: the same ones whenever it is asked."""
+        return self.judge(data, users=JUDGED)[f"ndcg@{LENGTH}"]
+
     @torch.no_grad()
-    def judge(self, data: Interactions, k: int = LENGTH, ties: int | None = None) -> dict[str, float]:
-        """`evaluate` for lists of another length, or with ties broken at random."""
+    def judge(
+        self, data: Interactions, k: int = LENGTH, ties: int | None = None, users: int | None = None
+    ) -> dict[str, float]:
+        """`evaluate` for lists of another length, with ties broken at random, or of at most so many users."""
+        asked = self.asked(data, users)
+        ranked = self.rank(asked.users, k, exclude=asked.known, ties=ties).items.cpu()
+        return ranking_metrics(ranked, asked.start, asked.truth, self.items)
+
+    def asked(self, data: Interactions, users: int | None = None) -> "Asked":
+        """Who is judged on `data`, and on what; of at most `users` users, drawn in the same way every time.
+
+        Raises DataError if nobody has a positive row that was not learned from.
+        """
         data = self.check(data)
-        user, item = data.user[data.positive], data.item[data.positive]
-        if not len(user):
+        had = data.key.new_empty(0) if data.known is None else data.known[0] * self.items + data.known[1]
+        learned = (self.user * self.items + self.item).cpu()
+        fresh = data.positive & ~torch.isin(data.key, torch.cat([learned, had]))
+        if not bool(data.positive.any()):
             raise DataError(f"{data.name}: no rating reaches the threshold of {data.threshold}; nothing can be judged")
+        if not bool(fresh.any()):
+            raise DataError(
+                f"{data.name}: every positive row of it is one that this {type(self).__name__} learned from; judge it "
+                "on rows it has not seen"
+            )
+        user, item = data.user[fresh], data.item[fresh]
+        if users is not None and len(there := user.unique()) > users:
+            kept = there[_shuffled(len(there), 0)[:users]]
+            chosen = torch.isin(user, kept)
+            user, item = user[chosen], item[chosen]
         order = user.argsort(stable=True)
-        asked, count = user[order].unique_consecutive(return_counts=True)
-        ranked = self.rank(asked, k, exclude=data.known, ties=ties).items.cpu()
-        start = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        return ranking_metrics(ranked, start, item[order], self.items)
+        found, count = user[order].unique_consecutive(return_counts=True)
+        return Asked(found, torch.cat([count.new_zeros(1), count.cumsum(0)]), item[order], data.known)
 
     def check(self, data: Any) -> Interactions:
         """`data` with its users and items as this method numbers them; a DataError names one that it never saw."""
@@ -211,10 +253,11 @@ class Recommender(Method):
             there = table[getattr(found, field)]
             if bool((there < 0).any()):
                 lost = getattr(found, field)[there < 0]
-                name = getattr(found, field + "s")[int(lost[0])]
+                name, more = getattr(found, field + "s")[int(lost[0])], len(lost.unique()) - 1
+                who = f"{field} '{name}' was" if not more else f"{field} '{name}' and {more} more were"
                 raise DataError(
-                    f"{found.name}: {field} '{name}' and {len(lost.unique()) - 1} more were not in what this "
-                    f"{type(self).__name__} learned from; leave these rows out, or fit it on data that has them"
+                    f"{found.name}: {who} not in what this {type(self).__name__} learned from; leave these rows out, "
+                    "or fit it on data that has them"
                 )
             moved[field] = there
             if known is not None:

@@ -1,38 +1,30 @@
 """What every recommender must beat: what everybody likes, what goes with what one has, and factors without a graph."""
 
 from collections.abc import Callable
-from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from pathline.core.budget import Budget
-from pathline.core.method import unwrap_split
-from pathline.data import Interactions
-from pathline.graph import SparseMatrix, interaction_matrix
-from pathline.recommend.base import Recommender
+from pathline.core.errors import MethodError
+from pathline.core.method import Computed
+from pathline.graph import SparseMatrix, entries_of, interaction_matrix
+from pathline.recommend.base import BLOCK, Recommender
 from pathline.recommend.pairwise import Pairwise
 
 
-class Solved(Recommender):
-    """A recommender that is read off the data, not trained."""
+class Solved(Computed, Recommender):
+    """A recommender that is read off the data, not trained; while it scores, it may hold a number for each user too."""
 
-    trains = False
-
-    def fit(
-        self, data: Any, budget: Budget | None = None, seed: int = 0, validation: Any = None, **options: Any
-    ) -> Self:
-        """Budget, seed and options change nothing."""
-        part: Interactions = self.check(unwrap_split(data))
-        self.read(part)
-        return self.eval()
+    @property
+    def held(self) -> int:
+        return max(self.users, self.items)
 
 
 class Popularity(Solved):
     """Everybody is shown what most users liked."""
 
     def scorer(self) -> Callable[[Tensor], Tensor]:
-        count = torch.bincount(self.pairs()[1], minlength=self.items).float()
+        count = torch.bincount(self.pairs()[1], minlength=self.items).to(torch.get_default_dtype())
         return lambda users: count.expand(len(users), -1).clone()
 
 
@@ -41,7 +33,8 @@ class ItemKNN(Solved):
 
         score(u, i) = sum over j liked by u of s(i, j),    s(i, j) = c_ij / (sqrt(d_i d_j) + shrinkage)
 
-    c counts users who liked both, d those who liked one; of every item only the `neighbours` largest s are kept.
+    c counts users who liked both, d those who liked one; of every item only the `neighbours` largest s are kept, and
+    those that equal the last of them: which neighbours an item has does not depend on the order of the items.
     Sarwar, Karypis, Konstan, Riedl, 2001, "Item-based collaborative filtering recommendation algorithms", WWW.
     """
 
@@ -49,6 +42,10 @@ class ItemKNN(Solved):
         self, users: int, items: int, interactions: int, names: int, neighbours: int = 100, shrinkage: float = 10.0
     ) -> None:
         super().__init__(users, items, interactions, names)
+        if neighbours < 1 or shrinkage < 0:
+            raise MethodError(
+                f"ItemKNN: {neighbours} neighbours and a shrinkage of {shrinkage:g}; give at least 1 and 0"
+            )
         self.neighbours, self.shrinkage = neighbours, shrinkage
 
     def likeness(self) -> SparseMatrix:
@@ -56,20 +53,18 @@ class ItemKNN(Solved):
 
         def make() -> SparseMatrix:
             liked = interaction_matrix(*self.pairs(), self.users, self.items)
-            degree = torch.bincount(liked.column, minlength=self.items).float()
-            root, kept = degree.sqrt(), min(self.neighbours, self.items)
+            root = torch.bincount(liked.column, minlength=self.items).to(liked.value.dtype).sqrt()
+            kept = min(self.neighbours, self.items)
             rows, columns, values = [], [], []
-            for block in torch.arange(self.items, device=self.item.device).split(max(1, (1 << 24) // self.items)):
-                chosen = torch.zeros(self.items, len(block), device=self.item.device)
-                chosen[block, torch.arange(len(block), device=self.item.device)] = 1
-                both = (liked.T @ (liked @ chosen)).T
+            for block in torch.arange(self.items, device=self.item.device).split(max(1, BLOCK // self.held)):
+                both = (liked.T @ dense_rows(liked.T, block).T).T
                 alike = both / (root[block, None] * root + self.shrinkage)
                 alike[torch.arange(len(block)), block] = 0
-                value, column = alike.topk(kept, 1)
-                there = value > 0
-                rows.append(block[:, None].expand_as(column)[there])
-                columns.append(column[there])
-                values.append(value[there])
+                least = alike.topk(kept, 1).values[:, -1:]
+                place, column = ((alike >= least) & (alike > 0)).nonzero(as_tuple=True)
+                rows.append(block[place])
+                columns.append(column)
+                values.append(alike[place, column])
             return SparseMatrix(torch.cat(rows), torch.cat(columns), torch.cat(values), (self.items, self.items))
 
         matrix: SparseMatrix = self.made("likeness", make)
@@ -104,8 +99,6 @@ class MatrixFactorization(Pairwise):
 
 def dense_rows(matrix: SparseMatrix, rows: Tensor) -> Tensor:
     """Some rows of a sparse matrix: (len(rows), columns)."""
-    from pathline.graph import entries_of
-
     place, entry = entries_of(matrix.pointer, rows)
     dense = torch.zeros(len(rows), matrix.shape[1], dtype=matrix.value.dtype, device=rows.device)
     dense[place, matrix.column[entry]] = matrix.value[entry]

@@ -18,6 +18,7 @@ Departs: what a user has is never shown, where the authors' program sets its sco
 of reach; equal scores go to the item named first (or, with `rank(..., ties=seed)`, to a random one).
 """
 
+import warnings
 from collections.abc import Callable
 from math import comb
 
@@ -26,10 +27,11 @@ from torch import Tensor
 
 from pathline.core.errors import MethodError
 from pathline.graph import SparseMatrix, entries_of, interaction_matrix
+from pathline.graph.ragged import starts_of
 from pathline.recommend.baselines import Solved, dense_rows
 
 EXACT = 1 << 24  # whole numbers below this are exact in float32
-HASHING = 10.0  # what following a walk costs, in multiplications of a dense product
+FOLLOWING = 10.0  # what following a walk costs, in multiplications of a dense product
 TAGS = ("none", "random", "unique")
 
 
@@ -88,43 +90,48 @@ def walk_weights(hops: int) -> list[float]:
 def walks(matrix: SparseMatrix, users: Tensor, weights: list[float], dtype: torch.dtype = torch.float64) -> Tensor:
     """sum_m weights[m] A_B (A^T A)^m for the rows B of A: (len(users), items). Memory is of that shape and its like."""
     start = dense_rows(matrix, users).T.contiguous().to(dtype)
-    transpose = matrix.T
     total = weights[-1] * start
     for weight in reversed(weights[:-1]):
-        along = matrix.raw(total, matrix.value)
-        total = torch.add(transpose.raw(along, transpose.value), start, alpha=weight)
+        total = torch.add(matrix.T @ (matrix @ total), start, alpha=weight)
     return total.T.contiguous()
 
 
 def walks_by_neighbours(matrix: SparseMatrix, weights: list[float], dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     """A function that does the same for k = 3 or 4 as the sparse product (A_B A^T) A: walk by walk, where few are."""
-    from scipy.sparse import csr_array
-
     single, triple = weights
-
-    def rows(of: SparseMatrix, factor: float) -> "csr_array":
-        value = (factor * of.value).to(dtype).numpy()
-        return csr_array((value, of.column.int().numpy(), of.pointer.int().numpy()), shape=of.shape)
-
-    forward, backward = rows(matrix, 1.0), rows(matrix.T, triple)
+    forward, backward = sparse_rows(matrix, dtype), sparse_rows(matrix.T, dtype)
 
     def score(users: Tensor) -> Tensor:
-        along = torch.from_numpy(((forward[users.numpy()] @ backward) @ forward).toarray())
+        near = sparse_rows(matrix, dtype, users) @ backward
+        scores = torch.zeros(len(users), matrix.shape[1], dtype=dtype)
+        torch.addmm(scores, near, forward, beta=0.0, alpha=triple, out=scores)
         place, entry = entries_of(matrix.pointer, users)
-        along[place, matrix.column[entry]] += (single * matrix.value[entry]).to(dtype)
-        return along
+        scores[place, matrix.column[entry]] += (single * matrix.value[entry]).to(dtype)
+        return scores
 
     return score
 
 
+def sparse_rows(matrix: SparseMatrix, dtype: torch.dtype, rows: Tensor | None = None) -> Tensor:
+    """Some rows of a matrix, or all, as a tensor in the compressed form of torch: (len(rows), columns)."""
+    pointer, column, value = matrix.pointer, matrix.column, matrix.value
+    if rows is not None:
+        _, entry = entries_of(pointer, rows)
+        pointer, column, value = starts_of(pointer.diff()[rows]), column[entry], value[entry]
+    shape = len(pointer) - 1, matrix.shape[1]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse (CSR tensor support|invariant checks)")
+        return torch.sparse_csr_tensor(pointer.int(), column.int(), value.to(dtype), shape)
+
+
 def few_walks(matrix: SparseMatrix, weights: list[float]) -> bool:
-    """Whether following single walks of three moves costs less than multiplying blocks of dense columns."""
-    if len(weights) != 2:
+    """Whether following single walks of three moves costs less than multiplying blocks of dense columns; only MKL's
+    sparse products do."""
+    if len(weights) != 2 or not torch.backends.mkl.is_available():
         return False
     ones = torch.ones(matrix.shape[1], 1, dtype=torch.float64)
-    value = torch.ones_like(matrix.value)
-    moves = matrix.raw(matrix.T.raw(matrix.raw(ones, value), value), value).sum()
-    return float(moves) * HASHING < 2.0 * len(matrix) * matrix.shape[0]
+    moves = matrix.propagate(matrix.T.propagate(matrix.propagate(ones))).sum()
+    return float(moves) * FOLLOWING < 2.0 * len(matrix) * matrix.shape[0]
 
 
 def largest_count(matrix: SparseMatrix, weights: list[float]) -> float:

@@ -9,6 +9,7 @@ convolution network for recommendation", arXiv:2002.02126.
 
 from torch import Tensor
 
+from pathline.core.errors import MethodError
 from pathline.graph import polynomial
 from pathline.recommend.pairwise import Pairwise, Triples
 
@@ -32,6 +33,8 @@ class LightGCN(Pairwise):
         edges: str = "liked",
     ) -> None:
         super().__init__(users, items, interactions, names, width, l2, negatives, edges)
+        if layers < 0:
+            raise MethodError(f"LightGCN: layers is {layers}; give at least 0, which is matrix factorisation")
         self.layers = layers
         self.edges_touched = 0
 

@@ -18,7 +18,8 @@ Zhang, Xue, Fan, Xu, Li, Pei, Liu, 2024, "Linear-time graph neural networks for 
 arXiv:2402.13973.
 Departs: `adjust` is off by default, where the authors' program takes 0.2 of the zeroth hop away; with adjustments the
 remembered gradient is not scaled by 1 - sum(adjust), so that it stays the fixed point's; the infinite-hop term is held
-fixed within an epoch. Neighbours are sampled by our own routine.
+fixed within an epoch. Sampled neighbours, whose gradient is 0, stay where they are; the authors' optimiser lets them
+drift on with their momentum. Neighbours are sampled by our own routine.
 """
 
 import torch

@@ -62,6 +62,8 @@ class Pairwise(Recommender):
         for name, value, allowed in (("negatives", negatives, NEGATIVES), ("edges", edges, EDGES)):
             if value not in allowed:
                 raise MethodError(f"{type(self).__name__}: {name} is '{value}'; choose {' or '.join(allowed)}")
+        if width < 1:
+            raise MethodError(f"{type(self).__name__}: width is {width}; give at least 1")
         self.l2, self.negatives, self.edges = l2, negatives, edges
         self.embedding = nn.Parameter(0.1 * torch.randn(users + items, width))
 

@@ -1,5 +1,5 @@
 """Networks that claims compare with, beside the room's baselines: a graph network with weights, one whose neighbours
-are sampled, and the exact fixed point's truncation."""
+are sampled, one that contrasts two noisy views of itself, and the exact fixed point's truncation."""
 
 import torch
 from torch import Tensor, nn
@@ -112,6 +112,62 @@ class SampledLightGCN(LightGCN):
             kept.append(F.embedding(torch.searchsorted(inner, targets), x))
         table = torch.stack(kept).mean(0)
         return self.compared(table, F.embedding(targets, self.embedding), *place.chunk(3))
+
+
+class SimGCL(LightGCN):
+    """LightGCN without hop 0, which is also to tell every node of a batch, seen twice under noise, from all others.
+
+        x^(l+1) = A x^(l) + noise * sign(A x^(l)) * u / |u|,    u uniform in (0, 1)^width
+        loss = that of the pairs, without noise, + contrast * (of the users + of the items)
+        -log softmax over the nodes m of cos(x'_n, x''_m) / temperature, at m = n
+
+    Yu, Yin, Xia, Chen, Cui, Nguyen, 2022, "Are graph augmentations necessary? Simple graph contrastive learning for
+    recommendation", arXiv:2112.08679.
+    """
+
+    def __init__(
+        self,
+        users: int,
+        items: int,
+        interactions: int,
+        names: int,
+        width: int = 64,
+        layers: int = 3,
+        noise: float = 0.1,
+        contrast: float = 0.2,
+        temperature: float = 0.2,
+        l2: float = 1e-3,
+        negatives: str = "uniform",
+        edges: str = "liked",
+    ) -> None:
+        super().__init__(users, items, interactions, names, width, layers, l2, negatives, edges)
+        self.noise, self.contrast, self.temperature = noise, contrast, temperature
+
+    def factors(self) -> Tensor:
+        return polynomial(self.adjacency, self.embedding, [0.0, *[1 / self.layers] * self.layers])
+
+    def view(self) -> Tensor:
+        """The factors under noise of the global generator: (users + items, width)."""
+        x: Tensor = self.embedding
+        total = torch.zeros_like(x)
+        for _ in range(self.layers):
+            x = self.adjacency @ x
+            x = x + self.noise * x.detach().sign() * F.normalize(torch.rand_like(x))
+            total = total + x
+        return total / self.layers
+
+    def loss(self, batch: Triples) -> dict[str, Tensor]:
+        found = super().loss(batch)
+        self.edges_touched += 2 * self.layers * len(self.adjacency)
+        views = self.view(), self.view()
+        groups = batch.user.unique(), batch.liked.unique() + self.users
+        contrast = sum((self.told_apart(*(view[nodes] for view in views)) for nodes in groups), torch.zeros(()))
+        return found | {"loss": found["loss"] + self.contrast * contrast, "contrast": contrast}
+
+    def told_apart(self, one: Tensor, other: Tensor) -> Tensor:
+        """The cross-entropy of finding each row's other view (n, width) among all of them."""
+        likeness = F.normalize(one) @ F.normalize(other).T / self.temperature
+        return F.cross_entropy(likeness, torch.arange(len(one), device=one.device))
 
 
 def exact_fixed_point(method: Pairwise, alpha: float, steps: int = 60) -> Tensor:

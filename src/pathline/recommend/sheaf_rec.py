@@ -2,23 +2,24 @@
 
     F_e = tanh(w^T [x_own ; x_other])                 a map for each end of each interaction, from the present features
     x^(l+1) = x^(l) - step * L_hat(F) (x^(l) W + b)   L_hat = (D + I)^-1/2 L (D + I)^-1/2, L the sheaf Laplacian
-    score(u, i) = sum_l <x_u^(l), x_i^(l)>            layers 0 .. L side by side
+    score(u, i) = <x_u, y_i>                          x, y the means of layers 0 .. L
 
 With all maps 1, W = I, no b and no I beside D a layer is x <- A x, LightGCN's. Maps of opposite signs at the two ends
 of an interaction make it push apart what a plain graph pulls together, so a graph may hold dislikes as well.
 
-When to use it: graphs whose edges do not all mean likeness (`edges="rated"`: dislikes too). It learns more than
-LightGCN and costs several times as much per step.
+When to use it: graphs whose edges do not all mean likeness (`edges="rated"`: dislikes too), with `pace=1`; what it wins
+there over LightGCN, its linear maps alone (`learned=False`) win too. It costs several times as much per step, and where
+all edges are likes, LightGCN is the better choice.
 
 Purificato, Cassarà, Liò, Silvestri, 2023, "Sheaf neural networks for graph-based recommender systems",
 arXiv:2304.09097.
-Departs: maps may begin near tanh(start) by a bias, where the paper has none: at first features are near 0, and so
-without one are the maps, the Laplacian, and what a layer does. Stalks may have more than one dimension, with diagonal,
-general or orthogonal maps. The authors' program puts the layers side by side; `readout="mean"` averages them, as in
-LightGCN.
+Departs: maps begin near tanh(start) by a bias and W at the identity, so that training begins near LightGCN: without,
+features and so maps are near 0 at first, and with them the Laplacian and what a layer does. Maps and W learn at `pace`
+times the rate of the features. Stalks may have more than one dimension, with diagonal, general or orthogonal maps. The
+authors' program puts the layers side by side, draws users instead of interactions, and pulls the rows of a batch
+towards 0 with the whole of their penalty: `start=0, identity=False, readout="side by side", pace=1, l2=1`.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -40,12 +41,12 @@ class SheafRec(Pairwise):
     step, activation, ridge: of a layer (`SheafDiffusion`)
     start:   the maps begin near tanh(start); 0 as in the paper
     learned: False keeps all maps at 1: the control that has W but no sheaf
-    readout: "side by side" or "mean"
+    readout: "mean" of the layers, or all of them "side by side"
+    identity: W begins at the identity, else at random
+    pace:    rate of the maps and of W, in units of the rate of the features
 
     Other settings as in `Pairwise`.
     """
-
-    recipe = replace(Pairwise.recipe, lr=0.01)
 
     def __init__(
         self,
@@ -62,7 +63,9 @@ class SheafRec(Pairwise):
         start: float = 1.5,
         ridge: float = 1.0,
         learned: bool = True,
-        readout: str = "side by side",
+        readout: str = "mean",
+        identity: bool = True,
+        pace: float = 0.1,
         l2: float = 1e-3,
         negatives: str = "uniform",
         edges: str = "liked",
@@ -70,10 +73,14 @@ class SheafRec(Pairwise):
         super().__init__(users, items, interactions, names, width, l2, negatives, edges)
         if readout not in READOUTS:
             raise MethodError(f"SheafRec: readout is '{readout}'; choose {' or '.join(READOUTS)}")
+        if layers < 0 or pace <= 0:
+            raise MethodError(f"SheafRec: {layers} layers at a pace of {pace:g}; give at least 0, and more than 0")
         self.stalk, self.family, self.readout = stalk, family, readout
+        self.rates = {"layers": pace}  # type: ignore[misc]  # of this one, not of the class
         try:
             self.layers = nn.ModuleList(
-                SheafDiffusion(width, stalk, family, step, activation, start, ridge, learned) for _ in range(layers)
+                SheafDiffusion(width, stalk, family, step, activation, start, ridge, learned, identity)
+                for _ in range(layers)
             )
         except (ValueError, KeyError) as error:
             raise MethodError(f"SheafRec: {error}") from None

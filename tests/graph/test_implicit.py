@@ -1,4 +1,4 @@
-"""Sampled neighbours: different ones, uniform, and sums over them unbiased; the implicit layer's memory on top."""
+"""The implicit layer: sums over samples without bias, the memory's fixed point, and the gradient through it."""
 
 import torch
 
@@ -11,32 +11,13 @@ def graph(users: int = 12, items: int = 18, edges: int = 70, seed: int = 0) -> S
     return bipartite_adjacency(place // items, place % items, users, items)
 
 
-def test_a_sample_holds_different_neighbours_each_equally_often() -> None:
-    matrix = SparseMatrix(torch.zeros(6, dtype=torch.int64), torch.arange(6), None, (1, 6))
-    block = sample_block(matrix, torch.zeros(20_000, dtype=torch.int64), 3, torch.Generator().manual_seed(0))
-    chosen = block.neighbour.view(-1, 3)
-    assert bool((chosen.sort(1).values.diff(dim=1) > 0).all()) and set(block.weight.tolist()) == {2.0}
-    subsets = (1 << chosen).sum(1).unique(return_counts=True)[1]
-    assert len(subsets) == 20 and float((subsets / 20_000 - 1 / 20).abs().max()) < 4.5 * (0.05 / 20_000) ** 0.5
-
-
-def test_few_neighbours_are_all_taken_and_none_sum_to_zero() -> None:
-    matrix = SparseMatrix(torch.tensor([0, 0, 2]), torch.tensor([1, 2, 0]), None, (3, 3))
-    block = sample_block(matrix, torch.arange(3), 2)
-    assert block.neighbour.tolist() == [1, 2, 0] and block.sum(torch.eye(3)).tolist() == [
-        [0, 1, 1],
-        [0, 0, 0],
-        [1, 0, 0],
-    ]
-
-
 def test_sums_over_samples_are_unbiased_and_the_snapshot_takes_their_noise_away() -> None:
     """Card 143, proof 3: 20000 draws; variance with a near snapshot <= 0.1 of that without, and zero at Z = M."""
     matrix, generator = graph(), torch.Generator().manual_seed(1)
     memory = ImplicitMemory(30, 4)
     memory.values.copy_(torch.randn(30, 4, generator=generator))
     target = int(matrix.pointer.diff().argmax())
-    full = matrix.raw(memory.values, matrix.value)[target]
+    full = (matrix @ memory.values)[target]
     draws = torch.full((20_000,), target)
 
     def spread() -> tuple[torch.Tensor, torch.Tensor]:
@@ -47,7 +28,7 @@ def test_sums_over_samples_are_unbiased_and_the_snapshot_takes_their_noise_away(
 
     _, plain = spread()  # the snapshot is still zero
     memory.snapshot.copy_(memory.values + 0.1 * torch.randn(30, 4, generator=generator))
-    memory.aggregated.copy_(matrix.raw(memory.snapshot, matrix.value))
+    memory.aggregated.copy_(matrix @ memory.snapshot)
     _, reduced = spread()
     assert float(plain.min()) > 1e-3 and float((reduced / plain).max()) <= 0.1
     memory.refresh(matrix)
