@@ -42,6 +42,7 @@ from pathline.graph.resistance import effective_resistance, total_resistance
 from pathline.graph.rewiring import rewire
 from pathline.graph.sampling import incoming, sample_neighbours
 from pathline.graph.segment import Ends, Segments, segment_max, segment_mean, segment_softmax, segment_sum
+from pathline.graph.smoothness import cumulative_attention, dirichlet_energy, row_spread
 from pathline.graph.sparse import Edges, gcn_weights
 from pathline.graph.walks import CSR, node2vec_walks, to_csr, uniform_walks
 
@@ -54,8 +55,10 @@ __all__ = [
     "both_ways",
     "boundary_edges",
     "complete_graph",
+    "cumulative_attention",
     "delaunay",
     "dense_adjacency",
+    "dirichlet_energy",
     "disjoint_union",
     "distance_matrix",
     "edges_of",
@@ -80,6 +83,7 @@ __all__ = [
     "random_walk_pair",
     "repeat_graph",
     "rewire",
+    "row_spread",
     "sample_neighbours",
     "scaled_laplacian",
     "segment_max",
