@@ -1,6 +1,7 @@
 """`compare graphs FILE` end to end: a GraphML file and an edge list for every task; then fit, evaluate, predict."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from pathline.cli.app import app
 from pathline.core.tiny import tiny_graph, tiny_graph_classes, tiny_graph_numbers, tiny_hypergraph
+from pathline.data.errors import PathlineError
 
 RUN = CliRunner().invoke
 HEAD = """<graphml xmlns="http://graphml.graphdrawing.org/xmlns">
@@ -137,6 +139,42 @@ def test_fit_evaluate_and_predict_unknown_labels(tmp_path):
     done = RUN(app, ["predict", run, words[0], "--nodes", str(tmp_path / "unknown.csv"), "--out", str(out)])
     assert done.exit_code == 0, done.output
     assert (pd.read_csv(out)["class"] == ["left"] * 20 + ["right"] * 20).mean() > 0.8
+
+
+@pytest.mark.parametrize("task", FIRST)
+def test_what_was_learned_answers_files_without_any_label(tmp_path, task):
+    words = files(tmp_path, task, "csv")
+    run = str(tmp_path / "run")
+    assert RUN(app, ["fit", "gcn", *words, "--steps", "2", "--out", run]).exit_code == 0
+    for name in ("nodes", "sets", "molecules"):
+        if (path := tmp_path / f"{name}.csv").exists():
+            pd.read_csv(path).drop(columns="label").to_csv(path, index=False)
+    other = tmp_path / "other.csv"
+    other.write_bytes(Path(words[0]).read_bytes())
+    tables = [word for word in words[1:] if word not in ("--task", task, "--graphs", str(tmp_path / "molecules.csv"))]
+    done = RUN(app, ["predict", run, str(other), *tables])
+    assert done.exit_code == 0, done.exception
+    assert len(done.stdout.splitlines()) > 10
+    if task != "predict-links":
+        measured = RUN(app, ["evaluate", run, str(other), *tables])
+        assert "predicted only" in str(measured.exception)
+
+
+def test_classes_of_which_there_is_one_and_tables_that_lack_nodes_are_one_sentence(tmp_path):
+    words = one_graph(tmp_path, "csv")
+    nodes = pd.read_csv(tmp_path / "nodes.csv")
+    for table, said in (
+        (nodes.assign(label="same"), "everything is of class 'same'; there is nothing to tell apart"),
+        (nodes.iloc[:20], "nodes.csv does not list; add the node, or leave the edge out"),
+        (nodes.assign(x=float("nan")).assign(x=lambda t: t["x"].where(t.index != 3, 1.0)), "the cell is empty"),
+        (nodes.drop(columns="id"), "no column 'id'"),
+    ):
+        table.to_csv(tmp_path / "nodes.csv", index=False)
+        for command in (["compare", "graphs"], ["fit", "gcn"]):
+            done = RUN(app, [*command, *words, "--steps", "2", "--out", str(tmp_path / "never")])
+            assert isinstance(done.exception, PathlineError), done.exception
+            assert said in str(done.exception)
+    assert not (tmp_path / "never").exists()
 
 
 def test_what_cannot_be_is_one_sentence(tmp_path):

@@ -9,6 +9,7 @@ import threading
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from pathline.core.budget import Budget, epochs, minutes, steps
 from pathline.core.errors import Interrupted, MethodError, RunError, TrainingError
 from pathline.core.method import Recipe
 from pathline.core.precision import fast_precision
-from pathline.core.schedule import learning_rate
+from pathline.core.schedule import learning_rate, rate_groups
 from pathline.core.train import train
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -65,6 +66,44 @@ def test_a_run_that_died_and_was_resumed_ends_bit_for_bit_like_an_undisturbed_on
     assert resumed.training_record.best == whole.training_record.best
     logs = [store.read_metrics(tmp_path / name) for name in ("whole", "cut")]
     assert [row["loss"] for row in logs[0]] == [row["loss"] for row in logs[1]]
+
+
+class Apart(StopAfter):
+    """Biases do not decay, and learn at half the rate."""
+
+    rates: ClassVar[dict[str, float]] = {"net.0.bias": 0.5}
+
+    @property
+    def decays(self):
+        return {"net.0.bias": 0.0, "net.2.bias": 0.0}
+
+
+def test_weights_decay_by_themselves_where_a_method_says_so_and_a_run_resumes_exactly_all_the_same(tmp_path):
+    data, options = samples(), {"lr": 1e-2, "weight_decay": 0.5}
+    groups = [(len(g["params"]), g["relative"], g["weight_decay"]) for g in rate_groups(Apart(), 0.5)]
+    assert groups == [(2, 1.0, 0.5), (1, 0.5, 0.0), (1, 1.0, 0.0)]
+    assert [(g["relative"], g["weight_decay"]) for g in rate_groups(Denoiser(), 0.5)] == [(1.0, 0.5)]
+
+    def still(method):  # without a gradient only decay moves a weight
+        return sum(p.sum() for p in method.parameters()) * 0.0
+
+    before = Apart.seeded(data, 0)
+    with torch.no_grad():
+        before.net[0].bias.fill_(1.0)
+    start = {name: p.detach().clone() for name, p in before.named_parameters()}
+    train(before, data, steps(1), loss=lambda batch: still(before), schedule="constant", **options)
+    for name, p in before.named_parameters():
+        shrunk = 1.0 if name.endswith("bias") else 1 - 1e-2 * 0.5
+        assert torch.allclose(p, shrunk * start[name]), name
+    StopAfter.calls, StopAfter.limit = 0, 1000
+    whole = Apart.seeded(data, 0).fit(data, steps(40), folder=tmp_path / "whole", **options)
+    StopAfter.calls, StopAfter.limit = 0, 17
+    with pytest.raises(ZeroDivisionError):
+        Apart.seeded(data, 0).fit(data, steps(40), folder=tmp_path / "cut", checkpoint_seconds=0.0, **options)
+    StopAfter.limit = 1000
+    resumed = Apart.seeded(data, 0).fit(data, steps(40), folder=tmp_path / "cut", resume=True, **options)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert not torch.equal(weights(whole), weights(Denoiser.seeded(data, 0).fit(data, steps(40), **options)))
 
 
 def test_resuming_with_another_seed_is_refused(tmp_path):

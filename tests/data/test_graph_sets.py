@@ -184,7 +184,15 @@ def test_pickles_of_planetoid_run_nothing(tmp_path):
         ("a.csv", "from,weight\n1,2\n", "source and target"),
         ("a.csv", "source,target,weight\n1,2,-1\n", "above 0"),
         ("a.csv", "source,target,weight\n1,2,much\n", "'much'"),
-        ("a.csv", "source,target\n1,2\n1\n", "empty"),
+        ("a.csv", "source,target\n1,2\n1\n", "row 2, column 'target': the cell is empty"),
+        ("a.csv", "", "the file is empty"),
+        ("a.csv", "source,target\n", "no edge below"),
+        ("a.csv", "source,target\n1,2\n1,2,3\n", "equally many columns"),
+        ("a.csv", "source,target,weight,weight\n1,2,1,1\n", "'weight' stands there twice"),
+        ("a.csv", "source,target,weight\n1,2,1\n2,3,\n", "row 2: the cell is empty"),
+        ("a.csv", "ann,bob\nbob,eve\n", "write them above the rows"),
+        ("a.csv", "hyperedge,node,label\np,,x\n", "row 1, column 'node': the cell is empty"),
+        ("tu.txt", "2\n3 1\n0 1 1\n", "line 2"),
     ],
 )
 def test_what_is_wrong_is_named(write, name, text, said):
@@ -192,6 +200,119 @@ def test_what_is_wrong_is_named(write, name, text, said):
     with pytest.raises(DataError, match=said) as raised:
         read(path, room="graphs")
     assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("id,label\na,x\nb,y\na,x\n", "node 'a' is listed twice"),
+        ("id,label\na,x\n,y\n", "row 2, column 'id': the cell is empty"),
+        ("label,size\nx,1\n", "no column 'id'; the columns are label, size"),
+        ("id,label,size\na,x,1\nb,y,\nc,x,3\n", "column 'size' of the nodes, row 2: the cell is empty"),
+        ("id,label,size\na,x,1\nb,y,two\nc,x,3\n", "row 2: 'two' is not a number"),
+        ("id,label,size\na,x,1\nb,y,inf\nc,x,3\n", "row 2: 'inf' is not a number"),
+        ("id,label\na,0.5\nb,1.5\nc,2\n", "0.5 is no class"),
+        ("id,label,split\na,x,train\nb,y,later\nc,x,test\n", "'later' is no part"),
+        ("id,label\na,0\nb,0\n" + "".join(f"{k},{k}\n" for k in range(30)), "30 different labels in 32 rows"),
+    ],
+)
+def test_what_is_wrong_in_a_table_of_nodes_is_named_with_that_table(write, table, said):
+    edges, nodes = write("edges.csv", "source,target\na,b\n"), write("nodes.csv", table)
+    with pytest.raises(DataError, match=said) as raised:
+        read(edges, room="graphs", nodes=nodes, task="classify-nodes")
+    assert str(nodes) in str(raised.value)
+
+
+def test_nodes_that_no_table_lists_and_columns_that_are_not_there(write):
+    edges, nodes = write("edges.csv", "source,target\na,b\nb,z\n"), write("nodes.csv", "id,label,size\na,x,1\nb,y,2\n")
+    with pytest.raises(DataError, match=r"edge 2 names node 'z', which .*nodes\.csv does not list"):
+        read(edges, room="graphs", nodes=nodes)
+    with pytest.raises(DataError, match="no column 'colour' for --label-column; they have label, size"):
+        read(edges, room="graphs", nodes=nodes, label_column="colour")
+
+
+def test_what_is_wrong_among_several_graphs_is_named(write):
+    edges = write("edges.csv", "graph,source,target\nA,1,2\nB,1,2\n")
+    for table, said in (
+        ("graph,label\nA,x\nB,y\nB,y\n", "graph 'B' is described twice"),
+        ("graph,label\nA,x\n", "graph 'B' has nodes, but .*graphs.csv does not describe it"),
+        ("graph,label\nA,x\nB,y\nC,y\n", "graph 'C' has no node in .*edges.csv"),
+        ("graph,note\nA,x\nB,y\n", "graphs have no label"),
+    ):
+        with pytest.raises(DataError, match=said):
+            read(edges, room="graphs", graphs=write("graphs.csv", table))
+    nodes = write("nodes.csv", "graph,id\nA,1\nA,2\nB,1\n")
+    with pytest.raises(DataError, match="edge 2 names node '2' of graph 'B'"):
+        read(edges, room="graphs", nodes=nodes, graphs=write("graphs.csv", "graph,label\nA,x\nB,y\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("source,target\n1,2\n2,x\n10,1\n", ("1", "10", "2", "x")),
+        ("source,target\n1,2\n2,10\n", ("1", "2", "10")),
+        ("source,target\n001,02\n02,NA\n", ("001", "02", "NA")),
+        ("source,target\n1.0,2.0\n2.0,3.0\n", ("1", "2", "3")),
+        ("\ufeffsource,target\né,ü\n", ("é", "ü")),
+        ("Source ; Target\n a ; b \n", ("a", "b")),
+        ("# Directed graph\n# FromNodeId\tToNodeId\n0\t4\n4\t30\n", ("0", "4", "30")),
+    ],
+)
+def test_names_of_nodes_are_words_whatever_they_look_like(write, text, names):
+    assert read(write("edges.csv", text), room="graphs").names == names
+
+
+def test_a_column_that_says_nothing_is_no_feature_and_words_may_be_missing(write):
+    edges = write("edges.csv", "source,target\na,b\nb,c\n")
+    nodes = write("nodes.csv", "id,label,note,kind\na,x,,p\nb,y,,\nc,x,,q\n")
+    assert read(edges, room="graphs", nodes=nodes).features.tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
+
+
+def test_a_graph_that_has_a_name_alone_is_asked_about_its_nodes(write):
+    named = HEAD.replace('attr.name="label" attr.type="double"', 'attr.name="name" attr.type="string"')
+    path = write(
+        "g.graphml",
+        named + '<graph edgedefault="directed"><data key="g">mine</data><node id="a"><data key="c">x</data></node>'
+        '<node id="b"><data key="c">y</data></node><edge source="a" target="b"/></graph></graphml>',
+    )
+    data = read(path, room="graphs")
+    assert isinstance(data, Graph)
+    assert data.edge_index.tolist() == [[1, 0], [0, 1]]
+
+
+def test_archives_matrices_and_folders_that_are_damaged_are_named(tmp_path):
+    square = np.array([[0, 1], [1, 2]])
+    whole = {"edges": square, "node_labels": np.array([0, 1, 1])}
+    for arrays, said in (
+        ({"edges": square.ravel()}, "shape"),
+        ({"edges": square, "node_labels": np.array(["a", "b", "c"])}, "'node_labels' holds"),
+        ({**whole, "train_masks": np.ones((1, 3))}, "no array 'val_masks'"),
+        ({**whole, "node_features": np.full((3, 1), np.nan)}, "nan"),
+        ({**whole, "node_features": np.ones((2, 1))}, "nodes"),
+    ):
+        np.savez(tmp_path / "w.npz", **arrays)
+        with pytest.raises(DataError, match=said):
+            read(tmp_path / "w.npz", room="graphs")
+    for name in ("bad.npz", "bad.mat"):
+        (tmp_path / name).write_text("no archive")
+        with pytest.raises(DataError, match=name):
+            read(tmp_path / name, room="graphs")
+    folder = tmp_path / "hyper"
+    folder.mkdir()
+    (folder / "hypergraph.txt").write_text("0\t1\n1\t2\n")
+    for classes, said in (("0\t1\n", "labels of 1"), ("0\t1\n0\tx\n", "line 2: 'x'"), ("0\t1\n0\n", "hyperedge 2")):
+        (folder / "hypergraph_pos.txt").write_text(classes)
+        with pytest.raises(DataError, match=said):
+            read(folder, room="graphs")
+    (folder / "hypergraph_pos.txt").write_text("0\t1\n0\t1\n")
+    (folder / "test_hindex.txt").write_text("7\n")
+    with pytest.raises(DataError, match="hyperedge 7; there are 2"):
+        read(folder, room="graphs")
+    web = tmp_path / "web"
+    web.mkdir()
+    (web / "out1_graph_edges.txt").write_text("a\tb\n0\t1\n")
+    with pytest.raises(DataError, match="out1_node_feature_label"):
+        read(web, room="graphs")
 
 
 def test_options_of_other_rooms_and_unknown_tasks_are_refused(write):
@@ -213,6 +334,7 @@ def test_options_of_other_rooms_and_unknown_tasks_are_refused(write):
         ("usair", {"links": 2126}),
         ("cora-coauthorship-outsider", {"hyperedges": 1905}),
         ("ring-transfer", {"graphs": 400}),
+        ("csl", {"graphs": 150, "classes": 10, "features": 0}),
     ],
 )
 def test_built_in_sets(key, facts):
@@ -225,3 +347,16 @@ def test_built_in_sets(key, facts):
         assert isinstance(open_data(key, "graphs", task="predict-links"), Links)
     with pytest.raises(DataError, match="built in"):
         open_data(key, "graphs", label_column="x")
+
+
+def test_graphml_without_labels_can_be_read_where_none_are_needed(write):
+    bare = '<graph edgedefault="undirected"><node id="a"/><node id="b"/><edge source="a" target="b"/></graph></graphml>'
+    path = write("g.graphml", HEAD + bare)
+    data = read(path, room="graphs", task="classify-nodes", labelled=False)
+    assert isinstance(data, Graph)
+    assert (data.classes, data.has_truth) == ((), False)
+    several = read(path, room="graphs", task="regress-graphs", labelled=False)
+    assert isinstance(several, Graphs)
+    assert not several.has_truth
+    with pytest.raises(DataError, match="no column of labels"):
+        read(path, room="graphs", task="classify-nodes")

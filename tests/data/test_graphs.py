@@ -140,6 +140,49 @@ def test_a_hypergraph_is_split_by_hyperedges_and_shows_who_is_in_them():
     assert torch.allclose(own, data.features[data.incidence[0, data.incidence[1] == 3]].mean(0))
 
 
+def test_pyg_data_sets_and_batches_are_the_graphs_they_hold(tmp_path):
+    from torch_geometric.data import Batch, InMemoryDataset
+
+    class Rings(InMemoryDataset):
+        def __init__(self):
+            super().__init__(str(tmp_path))
+            self.data, self.slices = self.collate(to_pyg(tiny_graph_classes()))
+
+    data, whole = tiny_graph_classes(), Rings()
+    for given in (whole, Batch.from_data_list(list(whole))):
+        found = read(given, room="graphs")
+        assert isinstance(found, Graphs)
+        assert torch.equal(found.sizes, data.sizes)
+        assert torch.equal(found.labels, data.labels)
+    assert read(whole[3:9], room="graphs").labels.tolist() == data.labels[3:9].tolist()
+
+
+def test_pyg_objects_that_do_not_fit_together_are_refused_with_their_number():
+    some = to_pyg(tiny_graph_classes())[:4]
+    narrow, beyond, longer = (one.clone() for one in some[:3])
+    narrow.x, beyond.edge_index, longer.y = narrow.x[:, :0], beyond.edge_index + 99, torch.tensor([1, 2])
+    for wrong, said in ((narrow, "graph 4 have 0 features"), (beyond, "graph 4: edges name"), (longer, "y of graph 4")):
+        with pytest.raises(DataError, match=said):
+            read([*some, wrong], room="graphs")
+    with pytest.raises(DataError, match="not 7"):
+        read(7, room="graphs")
+    unknown = some[0].clone()
+    del unknown.y
+    assert read([*some, unknown], room="graphs").labels.tolist() == [*tiny_graph_classes().labels[:4].tolist(), -1]
+
+
+def test_pyg_objects_without_answers_can_be_answered():
+    bare = to_pyg(tiny_graph())
+    del bare.y
+    data = read(bare, room="graphs", task="classify-nodes")
+    assert isinstance(data, Graph)
+    assert not data.has_truth
+    bare.edge_weight = torch.arange(bare.edge_index.shape[1]).float() + 1
+    links = read(bare, room="graphs")
+    assert isinstance(links, Links)
+    assert links.weight is not None
+
+
 def test_pyg_objects_come_in_and_go_out_unchanged():
     graph = dataclasses.replace(tiny_graph(), weight=torch.rand(tiny_graph().edge_index.shape[1]))
     again = read(to_pyg(graph), room="graphs")
@@ -192,3 +235,12 @@ def test_a_task_that_the_data_say_nothing_about_is_refused():
     with pytest.raises(DataError, match="classify-graphs"):
         tiny_graph().for_task("classify-graphs")
     assert isinstance(tiny_graph().for_task("predict-links"), Links)
+
+
+def test_folds_are_described_as_they_are_and_parts_without_truth_are_refused():
+    assert "every class" in tiny_graph_classes().describe()["split"]
+    assert tiny_graph_numbers().describe()["split"] == "ten folds, one for each seed"
+    data = tiny_hypergraph()
+    parts = torch.arange(data.sets) % 2
+    with pytest.raises(DataError, match="the test part holds no membership"):
+        dataclasses.replace(data, parts=parts).split()

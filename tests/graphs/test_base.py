@@ -228,3 +228,18 @@ def test_losses_are_those_of_the_task():
     asked = links.split().test.whole()
     expected = F.binary_cross_entropy_with_logits(method(asked), asked.labels)
     assert float(method.loss(asked).detach()) == pytest.approx(float(expected.detach()))
+
+
+def test_dropout_of_words_draws_for_those_that_are_there():
+    data = dataclasses.replace(tiny_graph(), features=(torch.arange(40 * 50).view(40, 50) % 7 == 0).float())
+    torch.manual_seed(0)
+    method = GCN.for_data(data, dropout=0.5)
+    batch = data.whole()
+    x = method.features(batch)
+    assert bool(method.rows)
+    many = torch.stack([method.dropped(x, batch) for _ in range(300)])
+    assert set(many[:, x == 0].unique().tolist()) == {0.0}
+    ratio = (many / x.clamp(min=1e-9))[:, x > 0]
+    assert set(ratio.round(decimals=4).unique().tolist()) == {0.0, 2.0}
+    assert abs(float(ratio.mean()) - 1) < 4 / ratio.numel() ** 0.5
+    assert torch.equal(method.eval().dropped(x, batch), x)

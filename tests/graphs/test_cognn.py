@@ -6,6 +6,7 @@ import dataclasses
 import pytest
 import torch
 
+from pathline.core.errors import MethodError
 from pathline.core.tiny import tiny_graph, tiny_graph_classes
 from pathline.data.graph_list import graphs_of
 from pathline.graph.sparse import Edges
@@ -39,7 +40,7 @@ def with_logits(method, listen, speak):
             super().__init__()
             self.value = value
 
-        def forward(self, x, edges, first, rest):
+        def forward(self, x, edges, weight, first, rest):
             return torch.tensor([1e9, -1e9] if self.value else [-1e9, 1e9], dtype=x.dtype).expand(len(x), 2)
 
     method = copy.deepcopy(method)
@@ -179,14 +180,26 @@ def test_a_mean_is_over_the_kept_neighbours_or_over_all():
             assert layer(x, edges, torch.zeros(3)).abs().sum() == 0
 
 
-def test_edge_features_enter_both_networks():
+@pytest.mark.parametrize("kind", ["sum", "mean", "gcn", "gin"])
+def test_edge_features_are_scaled_and_enter_both_networks(kind):
     data = tiny_graph()
     marked = dataclasses.replace(data, edge_features=torch.randn(data.edge_index.shape[1], 2))
     torch.manual_seed(0)
-    method = CoGNN.for_data(marked, layers=2, width=8, pi_layers=2, pi_width=4)
+    method = CoGNN.for_data(marked, layers=2, width=8, pi_layers=2, pi_width=4, pi=kind, eta=kind)
     assert method.config["edge_inputs"] == 2
+    before = method.said(marked)
     method.loss(marked.whole()).backward()
     assert all(float(net.weight.grad.abs().sum()) > 0 for net in (method.eta_edges, method.pi_edges))
+    larger = dataclasses.replace(marked, edge_features=1000 * marked.edge_features + 7)
+    torch.manual_seed(0)
+    again = CoGNN.for_data(larger, layers=2, width=8, pi_layers=2, pi_width=4, pi=kind, eta=kind)
+    assert torch.allclose(again.said(larger), before, atol=1e-3)
+
+
+def test_settings_that_cannot_be_are_refused():
+    for wrong in ({"layers": 0}, {"pi_layers": 0}, {"samples": 0}, {"tau": 0.0}, {"forced": "X"}, {"width": 0}):
+        with pytest.raises(MethodError, match=next(iter(wrong)) if wrong != {"forced": "X"} else "action"):
+            CoGNN.for_data(tiny_graph(), **wrong)
 
 
 def test_statistics_of_actions_count_nodes_and_edges():

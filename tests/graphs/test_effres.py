@@ -4,6 +4,7 @@ import networkx as nx
 import pytest
 import torch
 
+from pathline.claims.graphs.effres import LessResistance
 from pathline.core.errors import MethodError
 from pathline.core.tiny import tiny_graph, tiny_graph_classes
 from pathline.data.graph_batch import GraphBatch
@@ -134,3 +135,23 @@ def test_the_report_sees_that_resistance_silences():
     assert float(table["total_resistance"][7]) == pytest.approx((12**3 - 12) / 12)  # a ring: (n^3 - n) / 12
     assert over_graphs < -0.5
     assert float(table["pairs"][:4].max()) < -0.3
+
+
+def test_the_claim_asks_for_a_gain_on_one_set_and_for_no_loss_on_the_other():
+    asked = LessResistance.require[-1]
+    names = ("mutag, GTR gain in points", "proteins, GTR gain in points")
+
+    def holds(*means):
+        return asked.judge({name: [mean - 1, mean + 1] for name, mean in zip(names, means, strict=True)})["holds"]
+
+    assert holds(2.0, -0.5)
+    assert holds(-0.5, 2.0)
+    assert not holds(0.5, 0.5)
+    assert not holds(5.0, -1.5)
+    assert all(name in str(asked) for name in names)
+
+
+def test_graphs_that_are_classified_are_summed_and_roots_answer_alone():
+    assert EffRes.for_data(tiny_graph_classes()).pooling == "sum"
+    assert EffRes.for_data(tiny_graph()).pooling == "mean"
+    assert EffRes.for_data(tiny_graph_classes(), pooling="max").pooling == "max"

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from pathline.graph.links import both_ways
-from pathline.graph.sparse import Edges
-from pathline.nn.graph_convolutions import GATConv, GINConv, NeighbourConv, RelationalConv
+from pathline.graph.sparse import Edges, gcn_weights
+from pathline.nn.graph_convolutions import GATConv, GCNConv, GINConv, NeighbourConv, RelationalConv
 
 
 @pytest.fixture
@@ -44,6 +44,16 @@ def test_gin_relational_and_neighbour_layers_are_their_formulas(drawn):
     expected = relational.itself(x) + relational.relations[0](mean @ x)
     assert torch.allclose(relational(x, [edges, none]), expected, atol=1e-5)
     said = torch.randn(edges.edge_index.shape[1], 6)
+    into = torch.zeros(8, 6).index_add(0, edges.edge_index[1], said)
+    assert torch.allclose(
+        gin(x, edges, None, said), gin.second(torch.relu(gin.first(1.3 * x + matrix @ x + into))), atol=1e-5
+    )
+    on_edges, on_self = gcn_weights(edges)
+    for outputs in (5, 7):
+        gcn = GCNConv(6, outputs)
+        heard = torch.zeros(8, 6).index_add(0, edges.edge_index[1], on_edges[:, None] * (x[edges.edge_index[0]] + said))
+        expected = (heard + on_self[:, None] * x) @ gcn.weight + gcn.bias
+        assert torch.allclose(gcn(x, edges, (on_edges, on_self), said), expected, atol=1e-5)
     layer = NeighbourConv(6, 5, "sum")
     heard = matrix @ x + torch.zeros(8, 6).index_add(0, edges.edge_index[1], said)
     assert torch.allclose(layer(x, edges, None, said), layer.linear(torch.cat([x, heard], 1)), atol=1e-5)

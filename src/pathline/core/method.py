@@ -157,6 +157,11 @@ class Method(nn.Module, metaclass=_ConfigCapture):
         return self.better
 
     @property
+    def decays(self) -> dict[str, float]:
+        """Weight decays relative to the recipe's, by the beginning of a parameter's name; the others have 1."""
+        return {}
+
+    @property
     def device(self) -> torch.device:
         return next((tensor.device for tensor in (*self.parameters(), *self.buffers())), torch.device("cpu"))
 

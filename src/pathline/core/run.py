@@ -9,7 +9,7 @@ from pathline.core import catalog, store, tables
 from pathline.core.budget import Budget
 from pathline.core.errors import DataError, MethodError, RunError
 from pathline.core.method import Method, Recipe
-from pathline.core.source import open_data
+from pathline.core.source import READS_BY_TASK, open_data
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,6 +190,9 @@ def _open_for(record: dict[str, Any], cls: type[Method], data: str | list[str], 
             kept.pop(name, None)
     if data != own.get("name") and str(data).endswith(".h5ad"):
         kept["like"] = own.get("name")  # genes are reduced as they were for the run
+    task = record.get("config", {}).get("task")
+    if cls.room in READS_BY_TASK:  # the run's task, whatever such a file would say by itself, and with or without truth
+        kept = {**kept, "task": task, "labelled": False}
     if isinstance(data, str) and data in sets.facts():
         cutting = ("history", "horizon", "hold_out", "density", "protocol", "task")
         kept = {name: value for name, value in kept.items() if name in cutting}

@@ -22,12 +22,18 @@ def learning_rate(step: int, total: int, recipe: Recipe) -> float:
     return recipe.lr * (recipe.final + (1 - recipe.final) * 0.5 * (1 + math.cos(math.pi * through)))
 
 
-def rate_groups(method: Method) -> list[dict[str, Any]]:
-    """The trainable parameters of `method`, those that learn at one rate together; `relative` is that rate in units of
-    the recipe's."""
-    groups: dict[float, list[nn.Parameter]] = {}
+def rate_groups(method: Method, weight_decay: float = 0.0) -> list[dict[str, Any]]:
+    """The trainable parameters of `method`, those that learn at one rate and decay alike together; `relative` is that
+    rate in units of the recipe's, and `weight_decay` that of the recipe times what `method.decays` says."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in method.named_parameters():
         if parameter.requires_grad:
-            relative = next((rate for prefix, rate in method.rates.items() if name.startswith(prefix)), 1.0)
-            groups.setdefault(relative, []).append(parameter)
-    return [{"params": parameters, "relative": relative} for relative, parameters in groups.items()]
+            relative, decay = (
+                next((factor for prefix, factor in factors.items() if name.startswith(prefix)), 1.0)
+                for factors in (method.rates, method.decays)
+            )
+            groups.setdefault((relative, decay), []).append(parameter)
+    return [
+        {"params": parameters, "relative": relative, "weight_decay": decay * weight_decay}
+        for (relative, decay), parameters in groups.items()
+    ]

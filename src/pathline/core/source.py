@@ -118,8 +118,11 @@ def _of_task(name: Any, room: str, task: str | None, options: dict[str, Any]) ->
     from pathline.data.files import read as read_container
     from pathline.data.pyg import from_pyg, is_pyg
 
-    if not isinstance(name, (str, Path, list)) or is_pyg(name):
+    labelled = options.pop("labelled", True)
+    if is_pyg(name):
         return from_pyg(name, task, **options)
+    if not name or not isinstance(name, (str, Path, list)):
+        raise DataError(f"room '{room}' reads built-in sets, files and PyG objects, not {name!r:.60}")
     if isinstance(name, str) and (name in sets.facts() or not (Path(name).exists() or Path(name).suffix)):
         if options:
             raise DataError(f"'{name}' is built in and is not read with {', '.join(options)}; that is for files")
@@ -131,7 +134,7 @@ def _of_task(name: Any, room: str, task: str | None, options: dict[str, Any]) ->
                 f"{' or '.join(CONTAINERS[room])}; built-in ones: {', '.join(fitting)}"
             )
         return data if task is None else data.for_task(task)
-    data = read_container(name, READS_BY_TASK[room], task=task, **options)
+    data = read_container(name, READS_BY_TASK[room], task=task, labelled=labelled, **options)
     return data if task is None else data.for_task(task)
 
 

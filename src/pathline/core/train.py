@@ -131,7 +131,7 @@ class _Loop:
         if compile:
             objective = torch.compile(objective)  # type: ignore[assignment]
         optimizer = method.optimizer(recipe) or torch.optim.AdamW(
-            rate_groups(method), lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
+            rate_groups(method, recipe.weight_decay), lr=recipe.lr, betas=recipe.betas, fused=True
         )
         self.objective, self.optimizer = fabric.setup(objective, optimizer)
         self.parameters = parameters

@@ -70,6 +70,8 @@ def read(path: str | Path | list[str], container: str, graph: str | Path | None 
             raise DataError(f"{paths[0]}: --{name} hides entries that are to be recovered; it goes with --task recover")
     if own is not None:
         known = inspect.signature(own).parameters
+        if "labelled" not in known:  # such files are read with or without the answers
+            options.pop("labelled", None)
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
             for name in options.keys() - known.keys():
                 raise DataError(f"{paths[0]}: such a file is not read with --{name.replace('_', '-')}; leave it out")

@@ -60,12 +60,13 @@ def _airports(key: str, about: dict[str, Any]) -> GraphData:
 
 
 def _simulated(key: str, about: dict[str, Any]) -> GraphData:
-    from pathline.sims import graph_tasks
+    from pathline.sims import graph_tasks, skip_links
 
     made: dict[str, Callable[[], GraphData]] = {
         "ring-transfer": lambda: graph_tasks.ring_transfer(400, nodes=10, seed=0),
         "root-neighbours": lambda: graph_tasks.root_neighbours(3000, seed=0),
         "dumbbells": lambda: graph_tasks.dumbbells(300, seed=0),
+        "csl": lambda: skip_links.circular_skip_links(seed=0),
     }
     return made[key]()
 
@@ -80,5 +81,5 @@ SETS: dict[str, Callable[[str, dict[str, Any]], GraphData]] = {
         ("cora-coauthorship-outsider", "citeseer-cocitation-outsider", "stackoverflow-biology"), _hypergraph
     ),
     "usa-airports": _airports,
-    **dict.fromkeys(("ring-transfer", "root-neighbours", "dumbbells"), _simulated),
+    **dict.fromkeys(("ring-transfer", "root-neighbours", "dumbbells", "csl"), _simulated),
 }

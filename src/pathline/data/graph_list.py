@@ -214,7 +214,8 @@ class Graphs(GraphData):
         if self.parts is not None:
             how = f"published: {self.split_name or 'given parts'}"
         else:
-            how = self.split_name or "ten folds with equal shares of every class, one for each seed"
+            shares = " with equal shares of every class" if self.targets is None else ""
+            how = self.split_name or f"ten folds{shares}, one for each seed"
         asked = {"classes": len(self.classes)} if self.targets is None else {"targets": len(self.answers)}
         base = describe_graph(self, len(self.features), self.edge_index.shape[1])
         return base | {"graphs": len(self.sizes), **asked, "split": how}

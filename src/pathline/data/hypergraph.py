@@ -10,6 +10,7 @@ from torch import Tensor
 from pathline.data.container import Split
 from pathline.data.errors import DataError
 from pathline.data.graph_batch import GraphBatch, GraphData, check_classes, check_rows, describe_graph, stratified
+from pathline.graph.hypergraph import clique_embedding, incidence_orders
 from pathline.graph.segment import segment_mean
 
 SHARES = (0.2, 0.2)
@@ -24,7 +25,7 @@ class Hypergraph(GraphData):
     labels:     (m,) int64 the class of each incidence, -1 where unknown;  classes: their names
     sets:       how many hyperedges there are
     parts:      (sets,) int64 of a published split: 0 training, 1 validation, 2 test; or None
-    edge_features: (sets, k) float32 of the hyperedges, or None
+    edge_features: (sets, k) float32 of the hyperedges, or None;  incidence_features: (m, k) of incidences, or None
     names, set_names: of nodes and hyperedges, or () for their numbers
     """
 
@@ -37,6 +38,7 @@ class Hypergraph(GraphData):
     edge_features: Tensor | None = None
     names: tuple[str, ...] = ()
     set_names: tuple[str, ...] = ()
+    incidence_features: Tensor | None = None
 
     def __post_init__(self) -> None:
         nodes = len(self.features)
@@ -51,6 +53,7 @@ class Hypergraph(GraphData):
         check_rows(self.labels, self.incidence.shape[1], "labels", "incidences", self.name)
         check_rows(self.parts, self.sets, "parts", "hyperedges", self.name)
         check_rows(self.edge_features, self.sets, "edge_features", "hyperedges", self.name)
+        check_rows(self.incidence_features, self.incidence.shape[1], "incidence_features", "incidences", self.name)
         check_classes(self.labels, self.classes, self.name)
 
     def __len__(self) -> int:
@@ -91,12 +94,16 @@ class Hypergraph(GraphData):
             generator = torch.Generator().manual_seed(seed)
             cut = stratified(torch.zeros_like(members), SHARES, generator, self.name)
             place = torch.full((self.sets,), -1)
-            for part, chosen in enumerate(cut):
-                place[members[chosen]] = part
+            for part, drawn in enumerate(cut):
+                place[members[drawn]] = part
         else:
             place = self.parts
         home = place[self.incidence[1]]
-        return Split(*(self.take((known & (home == part)).nonzero()[:, 0]) for part in range(3)))
+        chosen = [(known & (home == part)).nonzero()[:, 0] for part in range(3)]
+        for name, index in zip(("training", "validation", "test"), chosen, strict=True):
+            if not len(index):
+                raise DataError(f"{self.name}: the {name} part holds no membership of a known class")
+        return Split(*(self.take(index) for index in chosen))
 
     @cached_property
     def star(self) -> tuple[Tensor, Tensor]:
@@ -109,14 +116,61 @@ class Hypergraph(GraphData):
         both = torch.stack([node, hyperedge + len(self.features)])
         return torch.cat([self.features, own]), torch.cat([both, both.flip(0)], 1)
 
+    def take_sets(self, chosen: Tensor) -> "Hypergraph":
+        """The hyperedges `chosen` (k,), numbered in their order, and the nodes that are in them, alone."""
+        place = torch.full((self.sets,), -1)
+        place[chosen] = torch.arange(len(chosen))
+        kept = (place[self.incidence[1]] >= 0).nonzero()[:, 0]
+        nodes, number = self.incidence[0, kept].unique(return_inverse=True)
+        return replace(
+            self,
+            incidence=torch.stack([number, place[self.incidence[1, kept]]]),
+            features=self.features[nodes],
+            labels=self.labels[kept],
+            sets=len(chosen),
+            parts=None if self.parts is None else self.parts[chosen],
+            edge_features=None if self.edge_features is None else self.edge_features[chosen],
+            incidence_features=None if self.incidence_features is None else self.incidence_features[kept],
+            names=tuple(self.names[k] for k in nodes.tolist()) if self.names else (),
+            set_names=tuple(self.set_names[k] for k in chosen.tolist()) if self.set_names else (),
+        )
+
+    @cached_property
+    def described_incidences(self) -> Tensor | None:
+        """(m, k) what incidences and their hyperedges are described by, or None."""
+        own = [] if self.incidence_features is None else [self.incidence_features]
+        own += [] if self.edge_features is None else [self.edge_features[self.incidence[1]]]
+        return torch.cat(own, 1) if own else None
+
+    def with_structure(self, width: int = 16) -> "Hypergraph":
+        """With nodes described by where they are: log(1 + degree), and an embedding of the clique expansion."""
+        key = f"structure-{width}"
+        if key not in self.memo:
+            nodes = len(self.features)
+            degree = torch.bincount(self.incidence[0], minlength=nodes).double().log1p()[:, None]
+            degree = (degree - degree.mean()) / degree.std(correction=0).clamp(min=1e-6)
+            self.memo[key] = torch.cat([degree, clique_embedding(self.incidence, nodes, self.sets, width)], 1).float()
+        return self.sharing_memo(replace(self, features=self.memo[key]))
+
+    def with_orders(self, kinds: list[str]) -> "Hypergraph":
+        """With incidences described by the node's ranks in its hyperedge by these centralities, before all else."""
+        key = "orders-" + "-".join(kinds)
+        if key not in self.memo:
+            self.memo[key] = incidence_orders(kinds, self.incidence, len(self.features), self.sets).float()
+        ranks = self.memo[key]
+        own = ranks if self.incidence_features is None else torch.cat([ranks, self.incidence_features], 1)
+        return self.sharing_memo(replace(self, incidence_features=own))
+
     @cached_property
     def _whole(self) -> GraphBatch:
         features, edge_index = self.star
         known = self.labels >= 0
+        described = self.described_incidences
         return GraphBatch(
             features=features,
             edge_index=edge_index,
             graph=torch.zeros(len(features), dtype=torch.int64),
+            edge_features=None if described is None else described.repeat(2, 1),
             pairs=edge_index[:, : self.incidence.shape[1]][:, known],
             labels=self.labels[known],
             memo=self.memo,

@@ -127,6 +127,16 @@ class Links(GraphData):
             weight = weight[order[torch.searchsorted(key, wanted).clamp(max=len(key) - 1)]]
         return replace(self, edge_index=edge_index, weight=weight, published=None)
 
+    def seeing(self, links: Tensor) -> "Links":
+        """The same question where `links` (2, .) can be seen too, as validation links may be at test time; new ones
+        weigh as much as those that are there in the mean."""
+        every = both_ways(links_of(torch.cat([self.edge_index, links], 1)))
+        known = self.among(every)
+        if known.weight is not None and self.weight is not None:
+            fresh = ~torch.isin(keys_of(every, len(self.features)), self.keys)
+            known.weight[fresh] = self.weight.mean()
+        return known
+
     def asked(self, positive: Tensor, negative: Tensor) -> "Links":
         """The same graph with `positive` and `negative` pairs in question."""
         truth = torch.arange(positive.shape[1] + negative.shape[1]) < positive.shape[1]
@@ -165,21 +175,21 @@ class Links(GraphData):
         assert batch.pairs is not None and batch.labels is not None
         return self.about(batch.pairs[:, index], batch.labels[index])
 
-    def batch_count(self, size: int) -> int:
+    def batch_count(self, size: int, least: int = AT_ONCE) -> int:
         """Batches in an epoch."""
-        return -(-len(self) // max(size, AT_ONCE))
+        return -(-len(self) // max(size, least))
 
     def batches(
-        self, size: int, generator: torch.Generator | None = None, shuffle: bool = True
+        self, size: int, generator: torch.Generator | None = None, shuffle: bool = True, least: int = AT_ONCE
     ) -> Iterator[GraphBatch]:
-        """Links in a random order, at least `AT_ONCE` at a time, with as many pairs that are none, drawn afresh."""
+        """Links in a random order, at least `least` at a time, with as many pairs that are none, drawn afresh."""
         if self.pairs is not None:
-            yield from super().batches(max(size, AT_ONCE), generator, shuffle)  # type: ignore[misc]
+            yield from super().batches(max(size, least), generator, shuffle)  # type: ignore[misc]
             return
         source = generator or torch.Generator().manual_seed(0)
         count = self.links.shape[1]
         order = torch.randperm(count, generator=source) if shuffle else torch.arange(count)
-        for index in order.split(max(size, AT_ONCE)):
+        for index in order.split(max(size, least)):
             pairs = torch.cat([self.links[:, index], self.negatives(len(index), source)], 1)
             yield self.about(pairs, torch.arange(pairs.shape[1]) < len(index))
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from pathline.data.errors import DataError
 from pathline.data.graph import Graph
-from pathline.data.graph_batch import GraphData
+from pathline.data.graph_batch import GraphData, check_edges, simple_edges
 from pathline.data.graph_list import Graphs, graphs_of
 from pathline.data.hypergraph import Hypergraph
 from pathline.data.links import Links
@@ -16,7 +17,7 @@ from pathline.data.links import Links
 
 def is_pyg(value: Any) -> bool:
     """Whether `value` is a PyG Data object, or a sequence or data set of them."""
-    if hasattr(value, "edge_index") and hasattr(value, "num_nodes") and not isinstance(value, GraphData):
+    if _is_one(value) or hasattr(value, "to_data_list"):
         return True
     return (
         hasattr(value, "__len__")
@@ -24,6 +25,12 @@ def is_pyg(value: Any) -> bool:
         and not isinstance(value, (str, dict))
         and (len(value) > 0 and is_pyg(value[0]))
     )
+
+
+def _is_one(value: Any) -> bool:
+    """Whether it is a Data object; a data set or a batch of several has an edge_index too."""
+    several = isinstance(value, (Dataset, GraphData)) or getattr(value, "ptr", None) is not None
+    return not several and hasattr(value, "edge_index") and hasattr(value, "num_nodes")
 
 
 def from_pyg(value: Any, task: str | None = None, name: str = "data") -> GraphData:
@@ -38,7 +45,8 @@ def from_pyg(value: Any, task: str | None = None, name: str = "data") -> GraphDa
         DataError: `y` has no such shape.
     """
     data: GraphData
-    if not hasattr(value, "edge_index"):
+    if not _is_one(value):
+        value = value.to_data_list() if hasattr(value, "to_data_list") else value
         if len(value) > 1 or task in ("classify-graphs", "regress-graphs"):
             return _graphs([value[k] for k in range(len(value))], task, name)
         value = value[0]
@@ -55,13 +63,15 @@ def from_pyg(value: Any, task: str | None = None, name: str = "data") -> GraphDa
             features=features,
             labels=_whole(labels, incidence.shape[1], "incidences", name),
             classes=_classes(labels),
-            sets=int(incidence[1].max()) + 1,
+            sets=int(incidence[1].max()) + 1 if incidence.numel() else 0,
             name=name,
         )
-    elif labels is None or task == "predict-links":
-        edges = value.edge_index.long()
-        data = Links(edge_index=torch.unique(torch.cat([edges, edges.flip(0)], 1), dim=1), features=features, name=name)
+    elif task == "predict-links" or (labels is None and task is None):
+        check_edges(value.edge_index.long(), count, name)
+        edge_index, weight, _ = simple_edges(value.edge_index.long(), False, _weight(value))
+        data = Links(edge_index=edge_index, features=features, weight=weight, name=name)
     else:
+        labels = torch.full((count,), -1) if labels is None else labels
         data = Graph(
             edge_index=value.edge_index.long(),
             features=features,
@@ -111,21 +121,35 @@ def _one(data: Graphs, k: int, kind: Any) -> Any:
 
 
 def _graphs(several: Sequence[Any], task: str | None, name: str) -> Graphs:
-    y = [getattr(one, "y", None) for one in several]
+    y = [None if (found := getattr(one, "y", None)) is None else torch.as_tensor(found).reshape(-1) for one in several]
+    given = [value for value in y if value is not None]
     facts: dict[str, Any] = {}
-    if all(value is not None for value in y):
-        stacked = torch.stack([torch.as_tensor(value).reshape(-1) for value in y])
-        if task != "regress-graphs" and not stacked.is_floating_point() and stacked.shape[1] == 1:
-            facts = {"labels": stacked[:, 0].long(), "classes": _classes(stacked)}
+    if given:
+        length, kind = len(given[0]), given[0].dtype
+        for place, value in enumerate(y):
+            if value is not None and len(value) != length:
+                raise DataError(f"{name}: y of graph {place} holds {len(value)} numbers, that of others {length}")
+        if task != "regress-graphs" and not kind.is_floating_point and length == 1:
+            labels = torch.cat([value.long() if value is not None else torch.tensor([-1]) for value in y])
+            facts = {"labels": labels, "classes": _classes(labels)}
         elif task == "classify-graphs":
-            raise DataError(f"{name}: y holds {stacked.shape[1]} numbers of type {stacked.dtype}; a class is one int64")
+            raise DataError(f"{name}: y holds {length} numbers of type {kind}; a class is one int64")
         else:
-            facts = {"targets": stacked.float()}
+            gap = torch.full((length,), torch.nan)
+            facts = {"targets": torch.stack([gap if value is None else value.float() for value in y])}
+    elif task == "regress-graphs":
+        facts = {"targets": torch.full((len(y), 1), torch.nan)}
     for field, found in (("weight", _weight), ("edge_features", _edge_features)):
         known = [value for one in several if (value := found(one)) is not None]
         if len(known) == len(several):
             facts[field] = torch.cat(known)
     features = [_features(one, int(one.num_nodes)) for one in several]
+    for place, (one, rows) in enumerate(zip(several, features, strict=True)):
+        if rows.shape[1] != features[0].shape[1]:
+            raise DataError(
+                f"{name}: nodes of graph {place} have {rows.shape[1]} features, those of graph 0 {features[0].shape[1]}"
+            )
+        check_edges(one.edge_index.long(), len(rows), f"{name}, graph {place}")
     return graphs_of([one.edge_index.long() for one in several], features, name=name, **facts)
 
 
@@ -159,7 +183,8 @@ def _whole(labels: Tensor, count: int, noun: str, name: str) -> Tensor:
 
 
 def _classes(labels: Tensor) -> tuple[str, ...]:
-    return tuple(str(k) for k in range(max(0, int(labels.max())) + 1))
+    known = labels[labels >= 0]
+    return tuple(str(k) for k in range(int(known.max()) + 1)) if known.numel() else ()
 
 
 def _masks(value: Any) -> dict[str, Tensor] | None:

@@ -47,6 +47,7 @@ from pathline.graph.rewiring import rewire
 from pathline.graph.sampling import NeighbourBlock, incoming, sample_block, sample_neighbours
 from pathline.graph.segment import Ends, Segments, segment_max, segment_mean, segment_softmax, segment_sum
 from pathline.graph.sheaf import SheafLaplacian, map_parameters, restriction_maps
+from pathline.graph.smoothness import cumulative_attention, dirichlet_energy, row_spread
 from pathline.graph.sparse import Edges, SparseMatrix, gcn_weights, polynomial
 from pathline.graph.walks import CSR, node2vec_walks, to_csr, uniform_walks
 
@@ -66,8 +67,10 @@ __all__ = [
     "boundary_edges",
     "colour_refinement",
     "complete_graph",
+    "cumulative_attention",
     "delaunay",
     "dense_adjacency",
+    "dirichlet_energy",
     "disjoint_union",
     "distance_matrix",
     "edges_of",
@@ -100,6 +103,7 @@ __all__ = [
     "repeat_graph",
     "restriction_maps",
     "rewire",
+    "row_spread",
     "sample_block",
     "sample_neighbours",
     "scaled_laplacian",

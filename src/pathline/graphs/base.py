@@ -72,11 +72,20 @@ class GraphModel(Method):
                 f"{part.name}: these data are for {part.task}, but {cls.__name__} is for {' or '.join(cls.tasks)}"
                 + ("; give --task predict-links" if isinstance(part, Graph) and "predict-links" in cls.tasks else "")
             )
+        if part is not data:
+            cls._tell_apart(part)
         return part
+
+    @staticmethod
+    def _tell_apart(part: Any) -> None:
+        """Raise a `DataError` for classes of which there is one alone."""
+        if part.task not in ("predict-links", "regress-graphs") and len(part.answers) == 1:
+            raise DataError(f"{part.name}: everything is of class '{part.answers[0]}'; there is nothing to tell apart")
 
     @classmethod
     def for_data(cls, data: Any, **config: Any) -> Self:
         part = cls.require(data)
+        cls._tell_apart(part)
         return cls(**({"task": part.task, "inputs": part.width, "answers": list(part.answers)} | config))
 
     def check(self, data: Any) -> Any:
@@ -222,6 +231,8 @@ class LearnedGraphModel(GraphModel):
         super().__init__(task, inputs, answers)
         if pooling not in ("mean", "sum", "max"):
             raise MethodError(f"pooling is '{pooling}'; choose mean, sum or max")
+        if width < 1:
+            raise MethodError(f"width is {width}; it must be at least 1")
         self.width, self.pooling, self.fanout = width, pooling, fanout
         self.head: nn.Module = answer_head(task, width, max(1, len(answers)))
         self.register_buffer("feature_mean", torch.zeros(inputs))

@@ -20,6 +20,7 @@ class _Layered(LearnedGraphModel):
     """Layers with dropout before and ReLU between them; the last one is left to the head.
 
     layers: of message passing;  dropout: of every layer's input
+    pooling: None takes the sum where graphs are classified, which keeps their sizes, and the mean elsewhere
     """
 
     def __init__(
@@ -30,9 +31,10 @@ class _Layered(LearnedGraphModel):
         width: int = 64,
         layers: int = 2,
         dropout: float = 0.5,
-        pooling: str = "mean",
+        pooling: str | None = None,
         fanout: list[int] | None = None,
     ) -> None:
+        pooling = pooling or ("sum" if task == "classify-graphs" else "mean")
         super().__init__(task, inputs, answers, width, pooling, fanout)
         self.dropout = dropout
         sizes = [self.described] + [width] * layers
@@ -46,10 +48,18 @@ class _Layered(LearnedGraphModel):
         """x after one layer."""
         raise NotImplementedError
 
+    def dropped(self, x: Tensor, batch: GraphBatch) -> Tensor:
+        """Described nodes after dropout; of words and the like, which are mostly 0, only what is not 0 is drawn for."""
+        if not (self.training and self.dropout and bool(self.rows)):
+            return F.dropout(x, self.dropout, self.training)
+        entries = batch.remembered("entries", lambda: x.flatten().nonzero()[:, 0])
+        values = F.dropout(x.flatten()[entries], self.dropout)
+        return torch.zeros_like(x).flatten().index_put((entries,), values).view_as(x)
+
     def encode(self, x: Tensor, batch: GraphBatch) -> Tensor:
         for place, layer in enumerate(self.layers):
-            x = F.relu(x) if place else x
-            x = self.step(layer, F.dropout(x, self.dropout, self.training), batch)
+            x = F.dropout(F.relu(x), self.dropout, self.training) if place else self.dropped(x, batch)
+            x = self.step(layer, x, batch)
         return x
 
 
@@ -100,7 +110,7 @@ class GIN(_Layered):
         width: int = 32,
         layers: int = 3,
         dropout: float = 0.1,
-        pooling: str = "sum",
+        pooling: str | None = "sum",
         fanout: list[int] | None = None,
     ) -> None:
         super().__init__(task, inputs, answers, width, layers, dropout, pooling, fanout)
@@ -152,7 +162,7 @@ class LabelPropagation(GraphModel):
         part = self.check(self.require(data))
         table = torch.tensor([self.answers.index(name) for name in part.classes])
         self.known.zero_()
-        self.known[part.known] = F.one_hot(table[part.labels[part.known]], len(self.answers)).float()
+        self.known[part.known] = F.one_hot(table[part.labels[part.known]], len(self.answers)).to(self.known.dtype)
         return self.eval()
 
     def scores(self, batch: GraphBatch) -> Tensor:

@@ -49,9 +49,7 @@ class WeightedLayer(nn.Module):
 
     def forward(self, x: Tensor, edges: Edges, weight: Tensor | None, edge_features: Tensor | None) -> Tensor:
         if self.kind == "gcn":
-            found: Tensor = self.layer(x, edges, gcn_weights(edges, weight))
-        elif self.kind == "gin":
-            found = self.layer(x, edges, weight)
+            found: Tensor = self.layer(x, edges, gcn_weights(edges, weight), edge_features)
         else:
             found = self.layer(x, edges, weight, edge_features)
         return found
@@ -66,11 +64,13 @@ class ActionNetwork(nn.Module):
         self.layers = nn.ModuleList([WeightedLayer(kind, a, b) for a, b in pairwise(sizes)])
         self.dropout = dropout
 
-    def forward(self, x: Tensor, edges: Edges, first: Tensor | None, rest: Tensor | None) -> Tensor:
-        """first, rest: encoded features of edges for the first layer and for the others, or None."""
+    def forward(
+        self, x: Tensor, edges: Edges, weight: Tensor | None, first: Tensor | None, rest: Tensor | None
+    ) -> Tensor:
+        """weight: of the given graph;  first, rest: encoded features of edges for the first layer and the others."""
         for place, layer in enumerate(self.layers):
             x = x if place == 0 else F.relu(F.dropout(x, self.dropout, self.training))
-            x = layer(x, edges, None, rest if place else first)
+            x = layer(x, edges, weight, rest if place else first)
         return x
 
 
@@ -84,7 +84,7 @@ class CoGNN(LearnedGraphModel):
     skip, norm:    whether layers add to what they got, and whether it is normalised (one LayerNorm for all layers)
     mean_over:     "kept" or "degree", see above
     samples:       draws that an answer averages;  deterministic: no draws but the likelier choices
-    edge_inputs:   features of an edge, read off the data; they are encoded once for eta and once for pi
+    edge_inputs:   features of an edge, read off the data; they are scaled, and encoded once for eta and once for pi
     forced:        one of "S", "L", "B", "I" for all nodes, or None: the action network decides
     """
 
@@ -120,6 +120,11 @@ class CoGNN(LearnedGraphModel):
         super().__init__(task, inputs, answers, width, pooling, fanout)
         if forced is not None and forced not in ACTIONS:
             raise MethodError(f"there is no action '{forced}'; choose one of {', '.join(ACTIONS)}")
+        if min(layers, pi_layers, pi_width, samples, anneal) < 1:
+            raise MethodError(
+                f"layers, pi_layers, pi_width, samples and anneal must be at least 1, but are {layers}, {pi_layers}, "
+                f"{pi_width}, {samples} and {anneal}"
+            )
         if tau <= 0 or (tau_end is not None and tau_end <= 0):
             raise MethodError(f"temperatures must be above 0, but tau is {tau} and tau_end {tau_end}")
         self.dropout, self.skip, self.samples, self.deterministic = dropout, skip, samples, deterministic
@@ -132,16 +137,24 @@ class CoGNN(LearnedGraphModel):
         self.temperature = nn.Linear(width, 1, bias=False) if learn_tau else None
         self.eta_edges = nn.Linear(edge_inputs, width) if edge_inputs else None
         self.pi_edges = nn.Linear(edge_inputs, pi_width) if edge_inputs else None
+        self.register_buffer("edge_mean", torch.zeros(edge_inputs))
+        self.register_buffer("edge_scale", torch.ones(edge_inputs))
         self.register_buffer("passed", torch.zeros((), dtype=torch.int64))
         self.action_stats_: list[dict[str, float]] = []
 
     passed: Tensor
+    edge_mean: Tensor
+    edge_scale: Tensor
 
     @classmethod
     def for_data(cls, data: Any, **config: Any) -> "CoGNN":
         part = cls.require(data)
         features = getattr(part, "edge_features", None) if part.task != "label-incidences" else None
-        return super().for_data(part, **({"edge_inputs": 0 if features is None else features.shape[1]} | config))
+        method = super().for_data(part, **({"edge_inputs": 0 if features is None else features.shape[1]} | config))
+        if features is not None and len(features) and method.eta_edges is not None:
+            method.edge_mean.copy_(features.double().mean(0))
+            method.edge_scale.copy_(features.double().std(0, correction=0).clamp(min=1e-6))
+        return method
 
     # -- the two choices ----------------------------------------------------------------------------------------------
 
@@ -164,12 +177,16 @@ class CoGNN(LearnedGraphModel):
         tau = self.current_tau(x)
         if noise is None and not self.deterministic:
             noise = gumbel_noise((2, len(x), 2), x)
-        listens = straight_through(self.pi_in(x, batch.edges, first, rest), tau, None if noise is None else noise[0])
-        speaks = straight_through(self.pi_out(x, batch.edges, first, rest), tau, None if noise is None else noise[1])
+        logits = [pi(x, batch.edges, batch.weight, first, rest) for pi in (self.pi_in, self.pi_out)]
+        listens = straight_through(logits[0], tau, None if noise is None else noise[0])
+        speaks = straight_through(logits[1], tau, None if noise is None else noise[1])
         return listens[:, 0], speaks[:, 0]
 
     def _encoded(self, batch: GraphBatch, encoder: nn.Linear | None) -> Tensor | None:
-        return None if encoder is None or batch.edge_features is None else encoder(batch.edge_features)
+        if encoder is None or batch.edge_features is None:
+            return None
+        encoded: Tensor = encoder((batch.edge_features - self.edge_mean) / self.edge_scale)
+        return encoded
 
     def encode(self, x: Tensor, batch: GraphBatch, noise: Tensor | None = None) -> Tensor:
         """noise: (layers, 2, nodes, 2) Gumbel numbers; drawn if None."""

@@ -9,9 +9,11 @@ as if what it says moved one step a layer, yet it arrives unmixed; without (nu =
            s_ij = sigmoid(U_k h_i + V_k h_j)
 Gutteridge, Dong, Bronstein, Di Giovanni, 2023, "DRew: Dynamically Rewired Message Passing with Delay", ICML,
 arXiv:2305.08018. Use it where answers depend on nodes far away; pairs of nodes within `layers` steps are listed, so
-graphs should be small or sparse. As what it is compared with: `reach=1` is a residual network of the same kind;
-`dynamic=False` hears all distances in every layer; `last_full` hears all nodes of the graph in the last layer.
-Departs: W_0 is separate; the authors' layers add each node to its neighbours at every distance instead.
+graphs should be small or sparse; weights of edges are not used. As what it is compared with: `reach=1` is a residual
+network of the same kind; `dynamic=False` hears all distances in every layer; `last_full` hears all nodes of the graph
+in the last layer.
+Departs: W_0 is separate; the authors' layers add each node to its neighbours at every distance instead. In "gated",
+U_k is one for each distance and the norm is over a node's numbers (theirs: one U, and over the batch).
 """
 
 from dataclasses import replace
@@ -123,6 +125,8 @@ class DRew(LearnedGraphModel):
         for name, value, known in (("kind", kind, ("gcn", "gin", "gated")), ("share", share, SHARES)):
             if value not in known:
                 raise MethodError(f"{name} is '{value}'; choose one of {', '.join(known)}")
+        if layers < 1 or (reach is not None and reach < 1):
+            raise MethodError(f"layers is {layers} and reach {reach}; both are at least 1")
         if nu is not None and (nu < 1 or not dynamic):
             raise MethodError(f"nu is {nu}; a delay is from 1 on, and needs dynamic=True")
         self.kind, self.depth, self.nu, self.share, self.dynamic = kind, layers, nu, share, dynamic

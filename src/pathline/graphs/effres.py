@@ -11,7 +11,8 @@ arXiv:2302.06835. Use it where graphs have bottlenecks and answers depend on wha
 before training. It needs dense matrices of each graph, so graphs of up to some thousand nodes. Other rewirings at an
 equal number of edges stand under the same name: rewiring="fosr", "sdrf", "random", "none", or "full" (the last layer
 hears every node of its graph).
-Edges are added within components only, as the resistance between components is infinite.
+Edges are added within components only, as the resistance between components is infinite. Weights of edges are not used.
+Of edges that lower the total equally, the first in the order of nodes is added.
 Departs: where a graph has several components, a gain counts n of its own component, so that the edge that lowers the
 sum of their resistances most is taken; the authors' code compares B^2 / (1 + R) without n.
 """
@@ -46,6 +47,7 @@ class EffRes(LearnedGraphModel):
 
     rewiring: "gtr", "fosr", "sdrf", "random", "full" or "none";  added: links added to every graph
     typed:    whether added edges are a relation of their own (R-GCN), or edges like all others (GCN)
+    pooling:  None takes the sum where graphs are classified, the mean elsewhere
     """
 
     recipe: ClassVar[Recipe] = Recipe(steps=300, batch_size=64, lr=3e-3, schedule="constant", clip=1.0, validations=30)
@@ -61,13 +63,14 @@ class EffRes(LearnedGraphModel):
         layers: int = 3,
         width: int = 32,
         dropout: float = 0.2,
-        pooling: str = "mean",
+        pooling: str | None = None,
     ) -> None:
+        pooling = pooling or ("sum" if task == "classify-graphs" else "mean")
         super().__init__(task, inputs, answers, width, pooling)
         if rewiring not in (*REWIRINGS, "full", "none"):
             raise MethodError(f"there is no rewiring '{rewiring}'; choose {', '.join(REWIRINGS)}, full or none")
-        if added < 0:
-            raise MethodError(f"added is {added}; it must not be negative")
+        if added < 0 or layers < 1:
+            raise MethodError(f"added is {added} and layers {layers}; they must be at least 0 and 1")
         self.rewiring, self.added, self.typed, self.dropout = rewiring, added, typed, dropout
         sizes = [self.described] + [width] * layers
         pairs = list(pairwise(sizes))

@@ -28,7 +28,7 @@ class _Heuristic(GraphModel):
 
     def scores(self, batch: GraphBatch) -> Tensor:
         assert batch.pairs is not None
-        return self.weigh(batch.edge_index, batch.nodes, batch.pairs).float()
+        return self.weigh(batch.edge_index, batch.nodes, batch.pairs).to(batch.features.dtype)
 
     def weigh(self, edge_index: Tensor, nodes: int, pairs: Tensor) -> Tensor:
         """(m,) of pairs (2, m)."""
@@ -47,6 +47,14 @@ class AdamicAdar(_Heuristic):
 
     def weigh(self, edge_index: Tensor, nodes: int, pairs: Tensor) -> Tensor:
         return links.adamic_adar(edge_index, nodes, pairs)
+
+
+class ResourceAllocation(_Heuristic):
+    """Common neighbours, each by 1 / its degree. Zhou, Lü, Zhang, 2009, "Predicting missing links via local
+    information"."""
+
+    def weigh(self, edge_index: Tensor, nodes: int, pairs: Tensor) -> Tensor:
+        return links.resource_allocation(edge_index, nodes, pairs)
 
 
 class Katz(_Heuristic):

@@ -17,7 +17,7 @@ from pathline.nn.mlp import MLP
 class GCNConv(nn.Module):
     """D^-1/2 (A + I) D^-1/2 X W + b. Kipf and Welling, 2017, arXiv:1609.02907.
 
-    The narrower of X and X W is what is propagated.
+    The narrower of X and X W is what is propagated. Features of edges are added to what their senders say.
     """
 
     def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
@@ -26,9 +26,14 @@ class GCNConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         nn.init.xavier_uniform_(self.weight)
 
-    def forward(self, x: Tensor, edges: Edges, normalised: tuple[Tensor, Tensor]) -> Tensor:
-        """normalised: of `graph.sparse.gcn_weights`, on the edges and on the diagonal."""
+    def forward(
+        self, x: Tensor, edges: Edges, normalised: tuple[Tensor, Tensor], edge_features: Tensor | None = None
+    ) -> Tensor:
+        """normalised: of `graph.sparse.gcn_weights`, on the edges and on the diagonal;  edge_features: (E, inputs)."""
         on_edges, on_self = normalised
+        if edge_features is not None:
+            said = edges.weight_sum(edge_features * on_edges.to(x.dtype)[:, None])
+            return self(x, edges, normalised) + said @ self.weight
         first = self.weight.shape[0] <= self.weight.shape[1]
         x = x if first else x @ self.weight
         x = edges.propagate(x, on_edges) + on_self.to(x.dtype)[:, None] * x
@@ -77,8 +82,13 @@ class GINConv(nn.Module):
         self.norm = nn.BatchNorm1d(outputs) if normalised else nn.Identity()
         self.second = nn.Linear(outputs, outputs)
 
-    def forward(self, x: Tensor, edges: Edges, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, edges: Edges, weight: Tensor | None = None, edge_features: Tensor | None = None
+    ) -> Tensor:
+        """weight: (E,) or None for 1;  edge_features: (E, inputs), added to what their senders say, or None."""
         x = (1 + self.epsilon) * x + edges.propagate(x, weight)
+        if edge_features is not None:
+            x = x + edges.weight_sum(edge_features if weight is None else edge_features * weight[:, None])
         mixed: Tensor = self.second(F.relu(self.norm(self.first(x))))
         return mixed
 

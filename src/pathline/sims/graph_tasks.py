@@ -92,8 +92,7 @@ def dumbbells(
 
     lobe: nodes of a community;  inside: chance of an edge within it (a path through all its nodes keeps it connected)
     bridge: nodes on the path between them
-    Features: whether a node is the source, whether it is the root, and a class's unit vector: the right one at the
-    source, one at random at every other node, which may not be believed.
+    Features: whether a node is the source, whether it is the root, and, at the source, the class's unit vector.
     """
     generator = torch.Generator().manual_seed(seed)
     size = 2 * lobe + bridge
@@ -108,15 +107,13 @@ def dumbbells(
     graph, sender, receiver = adjacency.nonzero().T
     source = torch.randint(lobe, (count,), generator=generator)
     root = lobe + bridge + torch.randint(lobe, (count,), generator=generator)
-    said = torch.randint(classes, (count, size), generator=generator)
     row = torch.arange(count)
-    said[row, source] = labels
-    marks = torch.zeros(count, size, 2)
-    marks[row, source, 0] = marks[row, root, 1] = 1.0
+    features = torch.zeros(count, size, 2 + classes)
+    features[row, source, 0] = features[row, root, 1] = features[row, source, 2 + labels] = 1.0
     return Graphs(
         sizes=torch.full((count,), size),
         edge_index=torch.stack([sender, receiver]) + first[graph],
-        features=torch.cat([marks, torch.eye(classes)[said]], -1).flatten(0, 1),
+        features=features.flatten(0, 1),
         labels=labels,
         classes=tuple(f"class {k}" for k in range(classes)),
         roots=first + root,

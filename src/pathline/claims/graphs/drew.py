@@ -2,7 +2,8 @@
 
 All arms are one class of networks with as many layers as the ring needs, weights shared by all layers, as many
 parameters (the plain network is wider for that), and the same rings, steps and seeds. Rate and number of steps were
-chosen on pilot seeds.
+chosen on pilot seeds. The network that hears all distances in every layer hears the source at once, so nothing is
+asserted of it; it is shown. The paper's peptides are not part of this claim.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -25,14 +26,14 @@ ARMS: dict[str, dict[str, Any]] = {
     "all hops in every layer": {"nu": None, "dynamic": False},
     "residual GCN": {"nu": None, "reach": 1},
 }
-SIZES = {10: tuple(ARMS), 20: ("nuDRew", "DRew", "residual GCN"), 30: ("nuDRew",)}
+SIZES = {10: tuple(ARMS), 20: tuple(ARMS), 30: ("nuDRew", "residual GCN")}
 
 
 class AcrossTheRing(Claim):
     """On rings of 20 nodes nuDRew-GCN answers at least 99 % right in the mean of three seeds and a residual GCN of as
     many layers and parameters at most 60 %; on rings of 30 nodes nuDRew-GCN answers at least 95 % right."""
 
-    system, baselines = "drew", ("gcn",)
+    system, baselines = "drew", ()
     paper = "RingTransfer is solved at lengths at which GCN fails; Peptides-func AP 0.715 against 0.593 of GCN"
     metric, better = "accuracy", "higher"
     require = (
@@ -72,9 +73,10 @@ class AcrossTheRing(Claim):
 
         picture = Picture(figsize=(6.4, 4.0), layout="constrained")
         panel = picture.subplots()
-        for name in ARMS:
+        for place, name in enumerate(ARMS):  # thinner and thinner, as some lie upon each other
             known = [nodes for nodes, names in SIZES.items() if name in names]
-            panel.plot(known, [self.found[f"{name}, {nodes}"] for nodes in known], marker="o", label=name)
+            right = [self.found[f"{name}, {nodes}"] for nodes in known]
+            panel.plot(known, right, marker="o", ms=13 - 3 * place, lw=7 - 2 * place, label=name)
         panel.axhline(0.2, color="0.6", lw=0.8, ls="--")
         panel.text(max(SIZES), 0.21, "chance", ha="right", fontsize=8, color="0.4")
         panel.set_xticks(list(SIZES))

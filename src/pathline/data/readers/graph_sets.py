@@ -13,6 +13,7 @@ from pathline.data.graph_batch import GraphData, simple_edges
 from pathline.data.graph_list import Graphs, graphs_of
 from pathline.data.hypergraph import Hypergraph
 from pathline.data.links import Links
+from pathline.data.readers.npz import read_npz
 from pathline.graph.links import both_ways, links_of
 
 VALIDATION = 500  # nodes after the training ones that the Planetoid split validates on
@@ -128,12 +129,17 @@ def read_tu_text(path: Path) -> Graphs:
 def read_graph_npz(path: Path, task: str | None = None) -> GraphData:
     """Arrays node_features, node_labels, edges (m, 2), and train_masks, val_masks, test_masks (splits, nodes) if a
     split was published."""
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {key: archive[key] for key in archive.files}
+    arrays = read_npz(path)
     if "edges" not in arrays:
         raise DataError(f"{path}: there is no array 'edges'; the archive has {', '.join(arrays) or 'none'}")
-    edge_index, _, _ = simple_edges(torch.from_numpy(arrays["edges"].astype(np.int64)).T, directed=False)
-    count = int(edge_index.max()) + 1 if edge_index.numel() else 1
+    for key, array in arrays.items():
+        if array.dtype.kind not in "fiub":
+            raise DataError(f"{path}: array '{key}' holds {array.dtype}, not numbers")
+    ends = arrays["edges"]
+    if ends.ndim != 2 or ends.shape[1] != 2:
+        raise DataError(f"{path}: array 'edges' has shape {ends.shape}; expected a row (from, to) per edge")
+    edge_index, _, _ = simple_edges(torch.from_numpy(ends.astype(np.int64)).T, directed=False)
+    count = len(arrays["node_labels"]) if "node_labels" in arrays else int(ends.max(initial=0)) + 1
     features = torch.from_numpy(arrays.get("node_features", np.zeros((count, 0)))).float()
     if "node_labels" not in arrays:
         return Links(edge_index=edge_index, features=features, name=path.stem)
@@ -141,6 +147,9 @@ def read_graph_npz(path: Path, task: str | None = None) -> GraphData:
     masks = None
     if "train_masks" in arrays:
         names = {"train": "train_masks", "validation": "val_masks", "test": "test_masks"}
+        for key in names.values():
+            if key not in arrays:
+                raise DataError(f"{path}: there is no array '{key}' beside train_masks; a split has all three")
         masks = {part: torch.from_numpy(arrays[key].astype(bool)) for part, key in names.items()}
     graph = Graph(
         edge_index=edge_index,
@@ -157,12 +166,17 @@ def read_graph_npz(path: Path, task: str | None = None) -> GraphData:
 def read_webkb(folder: Path) -> Graph:
     """out1_graph_edges.txt and out1_node_feature_label.txt of Geom-GCN; 0/1 splits NAME_split_*.npz lie beside the
     folder or in it, if there are any."""
-    lines = (folder / "out1_node_feature_label.txt").read_text(encoding="utf-8").splitlines()[1:]
-    rows = [line.split("\t") for line in lines if line]
-    features = torch.tensor([[float(word) for word in row[1].split(",")] for row in rows])
-    labels = torch.tensor([int(row[2]) for row in rows])
-    order = torch.tensor([int(row[0]) for row in rows]).argsort()
-    ends = np.loadtxt(folder / "out1_graph_edges.txt", dtype=np.int64, skiprows=1, ndmin=2)
+    table = folder / "out1_node_feature_label.txt"
+    if not table.is_file():
+        raise DataError(f"{table}: there is no such file; it belongs to out1_graph_edges.txt")
+    rows = [line.split("\t") for line in table.read_text(encoding="utf-8").splitlines()[1:] if line]
+    try:
+        features = torch.tensor([[float(word) for word in row[1].split(",")] for row in rows])
+        labels = torch.tensor([int(row[2]) for row in rows])
+        order = torch.tensor([int(row[0]) for row in rows]).argsort()
+        ends = np.loadtxt(folder / "out1_graph_edges.txt", dtype=np.int64, skiprows=1, ndmin=2)
+    except (ValueError, IndexError) as error:
+        raise DataError(f"{folder}: this is no graph as Geom-GCN publishes them ({error})") from None
     edge_index, _, _ = simple_edges(torch.from_numpy(ends).T, directed=False)
     pattern = f"{folder.name}_split_*.npz"
     found = sorted(folder.glob(pattern)) or sorted(folder.parent.glob(pattern))
@@ -199,10 +213,11 @@ def links_of_mat(path: Path, splits: list[Path] | None = None, split_name: str =
     """`net`, and published splits: files with train_pos, train_neg, test_pos, test_neg (m, 2) counted from 1."""
     from scipy import sparse
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         net = loadmat(path).get("net")
-    except (ValueError, NotImplementedError) as error:
+    except (ValueError, NotImplementedError, MatReadError) as error:
         raise DataError(f"{path}: this MATLAB file cannot be read ({error})") from None
     if net is None or net.shape[0] != net.shape[1]:
         raise DataError(f"{path}: there is no square matrix 'net' in it")
@@ -230,8 +245,10 @@ def links_of_mat(path: Path, splits: list[Path] | None = None, split_name: str =
 def read_hypergraph(folder: Path) -> Hypergraph:
     """hypergraph.txt, a line of node numbers per hyperedge; hypergraph_pos.txt, the label of each; valid_hindex.txt and
     test_hindex.txt, the hyperedges held out; *_nodecentrality.txt, a number per node, are features."""
-    members = _lines(folder / "hypergraph.txt")
-    classes = _lines(folder / "hypergraph_pos.txt")
+    members = _numbers(folder / "hypergraph.txt")
+    classes = _numbers(folder / "hypergraph_pos.txt")
+    if len(members) != len(classes):
+        raise DataError(f"{folder}: there are {len(members)} hyperedges, but labels of {len(classes)}")
     for row, (one, other) in enumerate(zip(members, classes, strict=True)):
         if len(one) != len(other):
             raise DataError(f"{folder}: hyperedge {row + 1} has {len(one)} nodes but {len(other)} labels")
@@ -241,7 +258,10 @@ def read_hypergraph(folder: Path) -> Hypergraph:
     parts = torch.zeros(len(members), dtype=torch.int64)
     for part, file in ((1, "valid_hindex.txt"), (2, "test_hindex.txt")):
         if (folder / file).exists():
-            parts[[int(line[0]) for line in _lines(folder / file) if line]] = part
+            index = torch.tensor([int(line[0]) for line in _numbers(folder / file)])
+            if int(index.max()) >= len(members):
+                raise DataError(f"{folder / file}: it names hyperedge {int(index.max())}; there are {len(members)}")
+            parts[index] = part
     held = bool((parts == 1).any() and (parts == 2).any())
     columns = []
     for centrality in sorted(folder.glob("*_nodecentrality.txt")):
@@ -268,19 +288,33 @@ def _lines(path: Path) -> list[list[str]]:
     return [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
+def _numbers(path: Path) -> list[list[str]]:
+    """`_lines` that hold whole numbers from 0 on alone."""
+    lines = _lines(path)
+    for row, words in enumerate(lines):
+        for word in words:
+            if not word.isdecimal():
+                raise DataError(f"{path}, line {row + 1}: '{word}' is no whole number from 0 on")
+    if not lines:
+        raise DataError(f"{path}: the file is empty")
+    return lines
+
+
 # -- which of them a file is ------------------------------------------------------------------------------------------
 
 
-def read_text(path: Path, task: str | None = None, **options: Any) -> GraphData:
+def read_text(path: Path, task: str | None = None, labelled: bool = True, **options: Any) -> GraphData:
     """A text file: graphs as text, or an edge list."""
     if not options and is_tu_text(path):
         return read_tu_text(path)
     from pathline.data.readers.edge_list import read_edge_list
 
-    return read_edge_list(path, task, **options)
+    return read_edge_list(path, task, labelled=labelled, **options)
 
 
-def read_folder(path: Path, task: str | None = None, label_column: str | None = None) -> GraphData:
+def read_folder(
+    path: Path, task: str | None = None, label_column: str | None = None, labelled: bool = True
+) -> GraphData:
     """A folder of WebKB, of a hypergraph, of tables (edges.csv), or of GraphML."""
     if (path / "out1_graph_edges.txt").exists():
         graph = read_webkb(path)
@@ -289,4 +323,4 @@ def read_folder(path: Path, task: str | None = None, label_column: str | None = 
         return read_hypergraph(path)
     from pathline.data.readers.edge_list import read_graph_folder
 
-    return read_graph_folder(path, task, label_column)
+    return read_graph_folder(path, task, label_column, labelled)

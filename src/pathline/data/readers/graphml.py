@@ -9,15 +9,17 @@ import pandas as pd
 
 from pathline.data.errors import DataError
 from pathline.data.graph_batch import GraphData
-from pathline.data.graph_tables import GraphTables, graph_from_tables
+from pathline.data.graph_tables import LABELS, GraphTables, graph_from_tables
 
 NUMBERS = {"int": int, "long": int, "float": float, "double": float}
 
 
-def read_graphml(path: Path | list[Path], task: str | None = None, label_column: str | None = None) -> GraphData:
+def read_graphml(
+    path: Path | list[Path], task: str | None = None, label_column: str | None = None, labelled: bool = True
+) -> GraphData:
     """One file, several files, or all `.graphml` files of a folder.
 
-    A file with one graph that has no facts of its own is a graph whose nodes or links are asked about; several graphs,
+    A file with one graph that has no label of its own is a graph whose nodes or links are asked about; several graphs,
     or a graph with a label, are graphs to classify or regress; hyperedges with labels at their endpoints are
     memberships. Edges count in both directions, whatever the file says.
     """
@@ -30,7 +32,9 @@ def read_graphml(path: Path | list[Path], task: str | None = None, label_column:
         paths = path if isinstance(path, list) else [path]
         name = str(paths[0])
     found = [(file, graph) for file in paths for graph in _graphs(file)]
-    several = len(found) > 1 or bool(found[0][1]["facts"]) or task in ("classify-graphs", "regress-graphs")
+    says = {label_column} if label_column else set(LABELS)
+    several = len(found) > 1 or task in ("classify-graphs", "regress-graphs")
+    several |= any(name in says or name.lower() in says for name in found[0][1]["facts"])
     nodes, edges, facts, members = [], [], [], []
     for place, (file, graph) in enumerate(found):
         own = graph["name"] or str(place)
@@ -48,11 +52,11 @@ def read_graphml(path: Path | list[Path], task: str | None = None, label_column:
     if members:
         table = node_table.drop(columns="graph").set_index("id")
         return graph_from_tables(
-            GraphTables(name, table, edge_table, memberships=pd.DataFrame(members)), task, label_column
+            GraphTables(name, table, edge_table, memberships=pd.DataFrame(members)), task, label_column, labelled
         )
     if not several:
         tables = GraphTables(name, node_table.drop(columns="graph").set_index("id"), edge_table.drop(columns="graph"))
-        return graph_from_tables(tables, task, label_column)
+        return graph_from_tables(tables, task, label_column, labelled)
     graph_table = pd.DataFrame(facts).set_index("graph")
     if graph_table.index.has_duplicates:
         raise DataError(f"{name}: two graphs are called '{graph_table.index[graph_table.index.duplicated()][0]}'")
@@ -60,7 +64,7 @@ def read_graphml(path: Path | list[Path], task: str | None = None, label_column:
         tables = GraphTables(name, node_table.drop(columns="graph").set_index("id"), edge_table.drop(columns="graph"))
     else:
         tables = GraphTables(name, node_table.set_index(["graph", "id"]), edge_table, graph_table)
-    return graph_from_tables(tables, task, label_column)
+    return graph_from_tables(tables, task, label_column, labelled)
 
 
 def _columns(rows: list[dict[str, Any]], *first: str) -> list[str]:
@@ -85,7 +89,7 @@ def _graphs(path: Path) -> Iterable[dict[str, Any]]:
         found: dict[str, Any] = {}
         for key in keys.values():
             default = key.find(f"{space}default")
-            if key.get("for") == kind and default is not None:
+            if key.get("for", "all") in (kind, "all") and default is not None:
                 found[_name(key)] = _value(default.text, key, path)
         for data in element.findall(f"{space}data"):
             key_id = data.get("key")
