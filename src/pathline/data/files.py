@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,12 +70,9 @@ def read(path: str | Path | list[str], container: str, graph: str | Path | None 
         if name in options and container != "GraphSignal":
             raise DataError(f"{paths[0]}: --{name} hides entries that are to be recovered; it goes with --task recover")
     if own is not None:
-        known = inspect.signature(own).parameters
-        if "labelled" not in known:  # such files are read with or without the answers
+        if "labelled" not in inspect.signature(own).parameters:  # such files are read with or without the answers
             options.pop("labelled", None)
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
-            for name in options.keys() - known.keys():
-                raise DataError(f"{paths[0]}: such a file is not read with --{name.replace('_', '-')}; leave it out")
+        _refuse_unknown(own, options, paths[0])
         data = own(where, **options)
     elif isinstance(where, list):
         raise DataError(
@@ -88,6 +86,8 @@ def read(path: str | Path | list[str], container: str, graph: str | Path | None 
     elif ending in (".npz", ".npy"):
         data = _from_arrays(read_npz(where) if ending == ".npz" else read_npy(where), where, container, options)
     else:
+        options.pop("labelled", None)
+        _refuse_unknown(_TABLES[container], options, paths[0])
         readers = _VERBATIM if container == "Environment" else _READERS
         data = _TABLES[container](readers[ending](where), str(where), **options)
     if graph is not None:
@@ -97,6 +97,19 @@ def read(path: str | Path | list[str], container: str, graph: str | Path | None 
 
         data = replace(data, adjacency=read_graph(graph, data.nodes))
     return data
+
+
+def _refuse_unknown(function: Callable[..., Any], options: dict[str, Any], path: Path) -> None:
+    """Raise a `DataError` for an option that `function` does not take; what it passes on are fields of its result."""
+    signature = inspect.signature(function)
+    known = set(signature.parameters)
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
+        made = signature.return_annotation
+        if not is_dataclass(made):
+            return
+        known |= {field.name for field in fields(made)}
+    for name in sorted(options.keys() - known):
+        raise DataError(f"{path}: such a file is not read with --{name.replace('_', '-')}; leave it out")
 
 
 def _as_pictures(array: np.ndarray) -> np.ndarray | None:

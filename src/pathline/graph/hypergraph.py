@@ -154,7 +154,7 @@ def clique_embedding(incidence: Tensor, nodes: int, sets: int, width: int = 16) 
 
 
 def grouped(star: Tensor, vertices: int) -> Incoming:
-    """Incidences (2, m) of nodes and hyperedges, numbered together up to `vertices`, grouped either way to draw from."""
+    """Incidences (2, m) of nodes and hyperedges, numbered together up to `vertices`, grouped both ways to draw from."""
     return incoming(torch.cat([star, star.flip(0)], 1), vertices)
 
 
