@@ -72,7 +72,8 @@ def read(path: str | Path | list[str], container: str, graph: str | Path | None 
     if own is not None:
         if "labelled" not in inspect.signature(own).parameters:  # such files are read with or without the answers
             options.pop("labelled", None)
-        _refuse_unknown(own, options, paths[0])
+        if not any(each.kind is each.VAR_KEYWORD for each in inspect.signature(own).parameters.values()):
+            _refuse_unknown(own, options, paths[0])
         data = own(where, **options)
     elif isinstance(where, list):
         raise DataError(
