@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from pathline.cli.app import app
-from pathline.core.tiny import tiny_graph, tiny_graph_classes, tiny_graph_numbers, tiny_hypergraph
+from pathline.core.tiny_graphs import tiny_graph, tiny_graph_classes, tiny_graph_numbers, tiny_hypergraph
 from pathline.data.errors import PathlineError
 
 RUN = CliRunner().invoke

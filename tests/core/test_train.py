@@ -366,7 +366,7 @@ def test_kill_minus_nine_at_any_moment_loses_nothing(tmp_path):
 
 
 def test_the_norm_of_sparse_and_dense_gradients_is_one_and_clips_both():
-    from pathline.core.train import clipped_norm
+    from pathline.core.gradients import clipped_norm
 
     table, plain = nn.Parameter(torch.zeros(5, 2)), nn.Parameter(torch.zeros(3))
     rows = torch.nn.functional.embedding(torch.tensor([1, 1, 4]), table, sparse=True)

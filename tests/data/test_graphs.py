@@ -7,7 +7,7 @@ import torch
 from torch_geometric.data import Data
 
 from pathline.core.source import read
-from pathline.core.tiny import tiny_graph, tiny_graph_classes, tiny_graph_numbers, tiny_hypergraph, tiny_links
+from pathline.core.tiny_graphs import tiny_graph, tiny_graph_classes, tiny_graph_numbers, tiny_hypergraph, tiny_links
 from pathline.data.errors import DataError
 from pathline.data.graph import Graph
 from pathline.data.graph_list import Graphs, graphs_of

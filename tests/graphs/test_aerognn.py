@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pathline.core.budget import Budget
 from pathline.core.errors import MethodError
 from pathline.core.schedule import rate_groups
-from pathline.core.tiny import TINY_TASKS, tiny_graph
+from pathline.core.tiny_graphs import TINY_TASKS, tiny_graph
 from pathline.data.graph import Graph
 from pathline.graph.smoothness import cumulative_attention, dirichlet_energy, row_spread
 from pathline.graph.sparse import Edges

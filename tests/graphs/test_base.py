@@ -11,7 +11,7 @@ from pathline.core import catalog
 from pathline.core.budget import Budget
 from pathline.core.compare import compare
 from pathline.core.errors import DataError, MethodError
-from pathline.core.tiny import TINY_TASKS, tiny_graph, tiny_graph_numbers, tiny_hypergraph, tiny_links
+from pathline.core.tiny_graphs import TINY_TASKS, tiny_graph, tiny_graph_numbers, tiny_hypergraph, tiny_links
 from pathline.data.graph import Graph
 from pathline.graphs.base import GraphModel
 from pathline.graphs.baselines import GAT, GCN, GIN, GraphMLP, LabelPropagation

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pathline.core.errors import MethodError
-from pathline.core.tiny import tiny_graph, tiny_graph_classes
+from pathline.core.tiny_graphs import tiny_graph, tiny_graph_classes
 from pathline.data.graph_list import graphs_of
 from pathline.graph.sparse import Edges
 from pathline.graphs.cognn import CoGNN

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pathline.core.budget import Budget
 from pathline.core.errors import MethodError
 from pathline.core.schedule import rate_groups
-from pathline.core.tiny import TINY_TASKS, tiny_graph
+from pathline.core.tiny_graphs import TINY_TASKS, tiny_graph
 from pathline.graphs.deep_rivals import APPNP, DAGNN, FAGCN, GCNII, GPRGNN, RIVALS, GATv2
 from pathline.nn.hop_propagation import last, pagerank_weights
 

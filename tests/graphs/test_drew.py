@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pathline.core.errors import MethodError
-from pathline.core.tiny import tiny_graph
+from pathline.core.tiny_graphs import tiny_graph
 from pathline.data.graph_batch import GraphBatch
 from pathline.data.graph_list import graphs_of
 from pathline.graph.hops import distance_matrix

@@ -6,7 +6,7 @@ import torch
 
 from pathline.claims.graphs.effres import LessResistance
 from pathline.core.errors import MethodError
-from pathline.core.tiny import tiny_graph, tiny_graph_classes
+from pathline.core.tiny_graphs import tiny_graph, tiny_graph_classes
 from pathline.data.graph_batch import GraphBatch
 from pathline.data.graph_list import graphs_of
 from pathline.graph.links import both_ways, links_of

@@ -5,7 +5,7 @@ import pytest
 
 from pathline.core.budget import Budget
 from pathline.core.errors import MethodError
-from pathline.core.tiny import tiny_graph_classes, tiny_graph_numbers
+from pathline.core.tiny_graphs import tiny_graph_classes, tiny_graph_numbers
 from pathline.graphs.encoding_grid import gain_table, rank_table, run_grid, widest
 from pathline.graphs.pebench import PEBench
 

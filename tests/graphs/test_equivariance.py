@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pathline.core import catalog
-from pathline.core.tiny import tiny_hypergraph
+from pathline.core.tiny_graphs import tiny_hypergraph
 from pathline.data.graph import Graph
 from pathline.data.graph_batch import TASKS
 from pathline.data.graph_list import graphs_of

@@ -8,7 +8,7 @@ import torch
 
 from pathline.core.budget import Budget
 from pathline.core.errors import MethodError
-from pathline.core.tiny import tiny_graph, tiny_graph_classes, tiny_graph_numbers
+from pathline.core.tiny_graphs import tiny_graph, tiny_graph_classes, tiny_graph_numbers
 from pathline.data.graph_list import graphs_of
 from pathline.graph.links import both_ways
 from pathline.graphs import positional

@@ -23,6 +23,7 @@ from pathline.core import store
 from pathline.core.average import Average
 from pathline.core.budget import Budget
 from pathline.core.errors import Interrupted, MethodError, RunError, TrainingError
+from pathline.core.gradients import clipped_norm
 from pathline.core.method import Method, Recipe
 from pathline.core.precision import precision_mode
 from pathline.core.progress import Progress
@@ -397,19 +398,3 @@ class _Loop:
     def _write_log(self) -> None:
         if self.folder is not None and self.fabric.is_global_zero and self.rows:
             store.write_metrics(self.folder, self.rows)
-
-
-def clipped_norm(parameters: list[nn.Parameter], limit: float) -> Tensor:
-    """The norm of all gradients together, which are scaled down to `limit` where it is larger; of sparse ones too."""
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if not any(gradient.is_sparse for gradient in gradients):
-        return torch.nn.utils.clip_grad_norm_(parameters, limit)
-    for parameter in parameters:
-        if parameter.grad is not None and parameter.grad.is_sparse:
-            parameter.grad = parameter.grad.coalesce()
-    values = [p.grad.values() if p.grad.is_sparse else p.grad for p in parameters if p.grad is not None]
-    norm = torch.stack([value.norm() for value in values]).norm()
-    if norm > limit:
-        for value in values:
-            value.mul_(limit / norm)
-    return norm

@@ -10,6 +10,7 @@ from torch import Tensor
 from pathline.data.container import Split
 from pathline.data.errors import DataError
 from pathline.data.graph_batch import (
+    Classified,
     GraphBatch,
     GraphData,
     check_classes,
@@ -26,7 +27,7 @@ SHARES = (0.2, 0.2)  # of the labelled nodes, for validation and test, where no 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Graph(GraphData):
+class Graph(Classified):
     """One graph for the task classify-nodes. Parts of a split are the same graph with the labels of their nodes alone.
 
     edge_index:    (2, E) int64, row 0 the sender; an undirected edge stands there in both directions
@@ -66,26 +67,9 @@ class Graph(GraphData):
                 if part not in self.masks or self.masks[part].shape[1:] != (nodes,):
                     raise DataError(f"{self.name}: masks['{part}'] must be (splits, {nodes}) bool")
 
-    def __len__(self) -> int:
-        """Nodes whose class is known; of a graph where none is, all of them."""
-        known = int((self.labels >= 0).sum())
-        return known or len(self.labels)
-
     @property
     def task(self) -> str:
         return "classify-nodes"
-
-    @property
-    def answers(self) -> tuple[str, ...]:
-        return self.classes
-
-    @property
-    def width(self) -> int:
-        return self.features.shape[1]
-
-    @property
-    def has_truth(self) -> bool:
-        return bool((self.labels >= 0).any())
 
     @property
     def split_count(self) -> int:

@@ -147,6 +147,31 @@ class GraphData(Container):
         raise DataError(f"{self.name}: these data are for {self.task}; they cannot be used for {task}")
 
 
+class Classified(GraphData):
+    """One graph or hypergraph of whose nodes or memberships some are of known classes; unknown ones are -1."""
+
+    features: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Items of a known class; where none is known, all of them."""
+        known = int((self.labels >= 0).sum())
+        return known or len(self.labels)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        return self.classes
+
+    @property
+    def width(self) -> int:
+        return self.features.shape[1]
+
+    @property
+    def has_truth(self) -> bool:
+        return bool((self.labels >= 0).any())
+
+
 def check_edges(edge_index: Tensor, nodes: int, name: str) -> None:
     """Raise a `DataError` unless edge_index is (2, E) int64 among `nodes` nodes."""
     if edge_index.ndim != 2 or edge_index.shape[0] != 2 or edge_index.dtype != torch.int64:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pathline.data.container import Split
 from pathline.data.errors import DataError
-from pathline.data.graph_batch import GraphBatch, GraphData, check_classes, check_rows, describe_graph, stratified
+from pathline.data.graph_batch import Classified, GraphBatch, check_classes, check_rows, describe_graph, stratified
 from pathline.graph.hypergraph import clique_embedding, incidence_orders
 from pathline.graph.segment import segment_mean
 
@@ -17,7 +17,7 @@ SHARES = (0.2, 0.2)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hypergraph(GraphData):
+class Hypergraph(Classified):
     """One hypergraph for the task label-incidences. An incidence is a node in a hyperedge.
 
     incidence:  (2, m) int64: node, hyperedge
@@ -56,26 +56,9 @@ class Hypergraph(GraphData):
         check_rows(self.incidence_features, self.incidence.shape[1], "incidence_features", "incidences", self.name)
         check_classes(self.labels, self.classes, self.name)
 
-    def __len__(self) -> int:
-        """Incidences of a known class; where none is known, all of them."""
-        known = int((self.labels >= 0).sum())
-        return known or len(self.labels)
-
     @property
     def task(self) -> str:
         return "label-incidences"
-
-    @property
-    def answers(self) -> tuple[str, ...]:
-        return self.classes
-
-    @property
-    def width(self) -> int:
-        return self.features.shape[1]
-
-    @property
-    def has_truth(self) -> bool:
-        return bool((self.labels >= 0).any())
 
     def take(self, incidences: Tensor) -> "Hypergraph":
         """The whole hypergraph with the labels of these incidences alone."""
