@@ -39,6 +39,7 @@ class NoTraining(Claim):
     system, baselines = "gte", ("lightgcn", "popularity")
     paper = "on Yelp, Douban, Tmall, Gowalla, Amazon-beauty on a par with or better than trained graph networks"
     metric, better = "Recall@20, NDCG@20 and processor time", "higher"
+    seeds = (3, 4, 5)
     require = (
         *(at_least(f"{OURS}, {SHOP} {name}", 0.95, f"{NETWORK}, {SHOP} {name}") for name in ("recall", "ndcg")),
         at_least(f"{SHOP}: seconds of lightgcn / gte", 20.0),
@@ -50,10 +51,10 @@ class NoTraining(Claim):
         "seeds 100 to 102, no longer by both roots, walks weighed by other powers of the degrees: 0.3 of the users' "
         "and 0.55 of the items' are best and reach NDCG@20 0.221 and Recall@20 0.310 on seed 100, and with two powers "
         "for items 0.223 and 0.316, where LightGCN has 0.226 and 0.318 at a rate of 0.02, and 0.228 and 0.323 at one "
-        "of 0.05, which was tried after this claim was run. In the test part LightGCN at a rate of 5e-3 and a pull of "
-        "1e-4 ends at NDCG@20 0.369 and Recall@20 0.307, below normalised GTE's 0.394 and 0.331; at the rate of 0.02 "
-        "and pull of 1e-3 it reaches 0.422 and 0.349, and it is this one that GTE is held against. A first run on "
-        "seeds 0 to 2 gave the same lists and a time ratio of 18.0 on Amazon beauty products; since then the sparse "
+        "of 0.05, which it has here. A run before, on seeds 0 to 2 with 0.02, gave ratios of 0.94. In the test part "
+        "LightGCN at a rate of 5e-3 and a pull of 1e-4 ends at NDCG@20 0.369 and Recall@20 0.307, below normalised "
+        "GTE's 0.394 and 0.331; with the pull of 1e-3 and higher rates it is better, and it is this one that GTE is "
+        "held against. The first run of all had a time ratio of 18.0 on Amazon beauty products; since then the sparse "
         "product ends in dense rows at once, in 0.11 s instead of 0.28 s for 5000 users."
     )
 
@@ -65,7 +66,7 @@ class NoTraining(Claim):
         self.tests = {SHOP: shop.test, FILMS: films.test}
         plans = (
             (SHOP, shop, {"width": 32, "l2": 1e-4}, {"batch_size": 4096, "validations": 4, "lr": 0.02}, 800),
-            (FILMS, films, {"width": 64, "l2": 1e-3}, {"batch_size": 2048, "validations": 4, "lr": 0.02}, 1200),
+            (FILMS, films, {"width": 64, "l2": 1e-3}, {"batch_size": 2048, "validations": 4, "lr": 0.05}, 1200),
         )
         for name, split, own, recipe, count in plans:
             network = Timed.seeded(split.train, seed, **own)
